@@ -25,8 +25,10 @@ class Config(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def load_config(cls: type[C], path: Path | None = None, overrides: Iterable[str] = ()) -> C:
-    """Read a config from YAML (or defaults), apply ``key.sub=value`` overrides and validate it.
+def load_config(
+    cls: type[C], path: Path | None = None, overrides: Iterable[str] = (), *, flags: Mapping[str, Any] | None = None
+) -> C:
+    """Read a config from YAML (or defaults), apply ``key.sub=value`` overrides, then flags, and validate it.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ def load_config(cls: type[C], path: Path | None = None, overrides: Iterable[str]
         A YAML file whose top level is a mapping; ``None`` takes the defaults.
     overrides
         Strings ``a.b=value`` as given to ``--set``; values are parsed as YAML.
+    flags
+        Values by (dotted) key that win over everything else; ``None`` means not given.
 
     Raises
     ------
@@ -50,6 +54,9 @@ def load_config(cls: type[C], path: Path | None = None, overrides: Iterable[str]
         if not equals or not key:
             raise InputError(f"--set {override!r}: expected key=value, for example --set optimizer.lr=0.001")
         _assign(values, key.strip().split("."), yaml.safe_load(text), key)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _assign(values, key.split("."), value, key)
     return parse_config(cls, values, source=str(path) if path else "settings")
 
 
