@@ -147,7 +147,9 @@ def index(
 @app.command()
 def query(
     store: Annotated[Path, typer.Argument(help="A store made by `cryoembed index`.")],
-    examples: Annotated[Path, typer.Option(help="Picks of what you look for; a label column asks for several classes.")],
+    examples: Annotated[
+        Path, typer.Option(help="Picks of what you look for; a label column asks for several classes.")
+    ],
     out: Annotated[Path, typer.Option(help="Hits, best first: .star (RELION 5) | .csv | .parquet.")],
     negatives: Annotated[Path | None, typer.Option(help="Picks of what you do not want.")] = None,
     top: Annotated[int | None, typer.Option(help="Keep the best N hits.")] = None,
@@ -191,7 +193,9 @@ def cluster(
 def convert(
     picks: Annotated[Path, typer.Argument(help="Picks in any readable format.")],
     out: Annotated[Path, typer.Argument(help="The new file.")],
-    to: Annotated[str | None, typer.Option(help="relion5 | relion4 | warp | csv | coords | parquet; else by suffix.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="relion5 | relion4 | warp | csv | coords | parquet; else by suffix.")
+    ] = None,
     tomograms_star: Annotated[Path | None, typer.Option(help="RELION 5 tomograms.star for sizes and optics.")] = None,
     tomogram: Annotated[str | None, typer.Option(help="Tomogram name, where the picks name none.")] = None,
     voxel_size: Annotated[float | None, typer.Option(help="A per voxel of picks given in voxels.")] = None,
@@ -239,7 +243,9 @@ def main() -> None:
     app()
 
 
-def _run(recipe: str, config_class: str, values: dict[str, Any], path: Path | None, overrides: list[str] | None) -> None:
+def _run(
+    recipe: str, config_class: str, values: dict[str, Any], path: Path | None, overrides: list[str] | None
+) -> None:
     """Resolve the config (YAML < --set < flags), run the recipe and print its closing line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("cryoembed").setLevel(logging.INFO)

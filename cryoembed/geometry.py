@@ -24,7 +24,9 @@ def reverse_axes(points: npt.ArrayLike) -> Points:
     return np.ascontiguousarray(np.asarray(points, dtype=np.float64)[..., ::-1])
 
 
-def voxel_to_angstrom(positions_zyx_vox: npt.ArrayLike, voxel_size: float, origin_zyx: Sequence[float] = ORIGIN) -> Points:
+def voxel_to_angstrom(
+    positions_zyx_vox: npt.ArrayLike, voxel_size: float, origin_zyx: Sequence[float] = ORIGIN
+) -> Points:
     """Return positions in A of (fractional) voxel indices: ``origin + index * voxel_size``."""
     return np.asarray(positions_zyx_vox, dtype=np.float64) * voxel_size + np.asarray(origin_zyx, dtype=np.float64)
 

@@ -26,4 +26,4 @@ def progress_bar(description: str, total: float) -> Iterator[Advance]:
     console = Console(file=sys.stderr)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda steps=1: bar.advance(task, steps)
+        yield lambda steps: bar.advance(task, steps)
