@@ -37,7 +37,7 @@ def angstrom_to_voxel(positions_zyx: npt.ArrayLike, voxel_size: float, origin_zy
 
 
 def nearest_voxel(positions_zyx_vox: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Round fractional indices to the voxel that holds them; halves go up, so that no direction of zero is preferred."""
+    """Round fractional indices to the voxel that holds them; halves go up, on both sides of zero."""
     return np.floor(np.asarray(positions_zyx_vox, dtype=np.float64) + 0.5).astype(np.int64)
 
 

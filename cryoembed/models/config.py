@@ -1,4 +1,4 @@
-"""The shapes of the networks, torch-free, so that a YAML is checked without torch; and the card that travels with weights."""
+"""The shapes of the networks (torch-free: a YAML is checked without torch) and the card that travels with weights."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _SAMPLE_BYTES = 1 << 20
 def write_records(
     out: Path, config: Config, *, inputs: Iterable[Path] = (), models: Mapping[str, str] | None = None, **extra: Any
 ) -> None:
-    """Write ``config.yaml`` (resolved) and ``provenance.json`` (versions, input fingerprints, model hashes) into ``out``.
+    """Write ``config.yaml`` (resolved) and ``provenance.json`` (versions, input fingerprints, model hashes).
 
     Nothing in them depends on the clock, so that equal runs leave equal files.
     """
