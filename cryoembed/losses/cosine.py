@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,19 +73,11 @@ def overlap_loss(
     losses = []
     regions = zip(overlap_a.tolist(), overlap_b.tolist(), strict=True)
     for sample, (region_a, region_b) in enumerate(regions):
-        slices_a = overlap_slices(region_a, region_b, tuple(predicted_a.shape[2:]), stride=stride)
-        slices_b = overlap_slices(region_b, region_a, tuple(predicted_b.shape[2:]), stride=stride)
-        index_a, index_b = (
-            (slice(sample, sample + 1), slice(None), *slices_a),
-            (
-                slice(sample, sample + 1),
-                slice(None),
-                *slices_b,
-            ),
-        )
-        losses.append(
-            symmetric_loss(predicted_a[index_a], projected_a[index_a], predicted_b[index_b], projected_b[index_b])
-        )
+        part_a = overlap_slices(region_a, region_b, predicted_a.shape[2:], stride=stride)
+        part_b = overlap_slices(region_b, region_a, predicted_b.shape[2:], stride=stride)
+        view_a = (_cut(maps, sample, part_a) for maps in (predicted_a, projected_a))
+        view_b = (_cut(maps, sample, part_b) for maps in (predicted_b, projected_b))
+        losses.append(symmetric_loss(*view_a, *view_b))
     return torch.stack(losses).mean()
 
 
@@ -98,7 +90,7 @@ def total_loss(
 
 
 def overlap_slices(
-    region: list[list[int]], other: list[list[int]], size: tuple[int, ...], *, stride: int = 1
+    region: list[list[int]], other: list[list[int]], size: Sequence[int], *, stride: int = 1
 ) -> tuple[slice, ...]:
     """Return the slices of ``region`` in a map of ``size`` voxels at ``stride``; ``other`` must be as large."""
     slices = []
@@ -111,3 +103,7 @@ def overlap_slices(
             raise ValueError(f"overlap region {region} is empty at stride {stride} or outside a view of {size} voxels")
         slices.append(slice(first, first + count))
     return tuple(slices)
+
+
+def _cut(maps: Tensor, sample: int, part: tuple[slice, ...]) -> Tensor:
+    return maps[sample : sample + 1, :, *part]

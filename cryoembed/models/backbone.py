@@ -63,6 +63,11 @@ class Backbone(nn.Module):
         return maps
 
 
+def global_average(x: Float[Tensor, "b c z y x"]) -> Float[Tensor, "b c"]:
+    """Return the mean over space in float32, whatever the precision of the map."""
+    return x.float().mean(dim=(2, 3, 4))
+
+
 def initialise(module: nn.Module) -> None:
     """He-initialise the convolutions of ``module`` (fan out, ReLU), as ResNets are."""
     for part in module.modules():

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cryoembed.errors import InputError
-from cryoembed.models.backbone import Backbone
+from cryoembed.models.backbone import Backbone, global_average
 from cryoembed.models.config import Head, VoxelNetworkConfig
 from cryoembed.models.heads import HEAD_OUTPUTS, LOGITS, HeadNetwork, head_of, split_outputs
 from cryoembed.models.projector import (
@@ -59,7 +59,7 @@ class VoxelNetwork(nn.Module):
         """Embed views for self-supervision; level maps of sizes that are no multiple of the stride are padded ones."""
         stages = self.backbone(self._padded(x))
         maps = self.pyramid(stages)
-        whole = self.global_projector(stages[-1].float().mean(dim=(2, 3, 4)))
+        whole = self._whole(stages)
         voxels = self.voxel_projector(maps[0])
         levels = {}
         for stride in self.config.level_losses:
@@ -81,8 +81,7 @@ class VoxelNetwork(nn.Module):
 
     def embed_globally(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
         """Return one L2-normalised vector per view."""
-        pooled = self.backbone(self._padded(x))[-1].float().mean(dim=(2, 3, 4))
-        return F.normalize(self.global_projector(pooled).float(), dim=1)
+        return F.normalize(self._whole(self.backbone(self._padded(x))).float(), dim=1)
 
     def forward_heads(
         self, x: Float[Tensor, "b 1 z y x"], heads: Sequence[Head] | None = None
@@ -132,6 +131,10 @@ class VoxelNetwork(nn.Module):
     def available_outputs(self) -> tuple[str, ...]:
         """Names that `predict` accepts."""
         return (*(name for head in self.config.heads for name in HEAD_OUTPUTS[head]), "embedding")
+
+    def _whole(self, stages: Sequence[Tensor]) -> Tensor:
+        pooled = global_average(stages[-1]).to(next(self.global_projector.parameters()).dtype)
+        return cast(Tensor, self.global_projector(pooled))
 
     def _embedding(self, finest: Tensor, x: Tensor) -> Tensor:
         return F.normalize(self._full_size(self.voxel_projector(finest), x).float(), dim=1)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cryoembed.models.backbone import Backbone
+from cryoembed.models.backbone import Backbone, global_average
 from cryoembed.models.config import SubtomogramNetworkConfig
 from cryoembed.models.projector import Projection, vector_predictor, vector_projector
 
@@ -30,11 +30,11 @@ class SubtomogramNetwork(nn.Module):
 
     def pool(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b c"]:
         """Return the mean of the last stage over the box, in float32."""
-        return cast(Tensor, self.backbone(x)[-1].float().mean(dim=(2, 3, 4)))
+        return global_average(self.backbone(x)[-1])
 
     def project(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
         """Return the projector's output for boxes, not normalised."""
-        return cast(Tensor, self.projector(self.pool(x)))
+        return cast(Tensor, self.projector(self.pool(x).to(next(self.projector.parameters()).dtype)))
 
     def predict(self, projected: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
         """Return what the predictor makes of projected vectors."""
