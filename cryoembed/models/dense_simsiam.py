@@ -98,8 +98,10 @@ class VoxelNetwork(nn.Module):
         finest = self.features(x)[0]
         return {name: output for head in chosen for name, output in self._head(head, finest, x).items()}
 
-    def predict(self, x: Float[Tensor, "b 1 z y x"], outputs: Sequence[str]) -> dict[str, Float[Tensor, "b _ z y x"]]:
-        """Return the named outputs from one pass through backbone and pyramid.
+    def predict(
+        self, x: Float[Tensor, "b 1 z y x"], outputs: Sequence[str] | None = None
+    ) -> dict[str, Float[Tensor, "b _ z y x"]]:
+        """Return the named outputs (all that the heads give, unless named) from one pass through the backbone.
 
         Parameters
         ----------
@@ -114,6 +116,7 @@ class VoxelNetwork(nn.Module):
             If an output is unknown or its head is not part of the network.
         """
         available = self.available_outputs
+        outputs = available[:-1] if outputs is None else outputs
         unknown = [name for name in outputs if name not in available]
         if unknown:
             raise InputError(

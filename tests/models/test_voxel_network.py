@@ -126,6 +126,7 @@ def test_predictions_are_the_sigmoids_of_the_logits_and_the_rest_as_it_is(tiny: 
     x = torch.randn(1, 1, 8, 8, 8)
     raw, given = tiny.forward_heads(x), tiny.predict(x, ("foreground", "boundary", "denoise", "distance"))
     assert list(given) == ["foreground", "boundary", "denoise", "distance"]
+    assert list(tiny.predict(x)) == ["denoise", "distance", "boundary", "foreground"]
     for name in ("boundary", "foreground"):
         torch.testing.assert_close(given[name], raw[name].sigmoid())
     for name in ("denoise", "distance"):

@@ -56,6 +56,7 @@ def test_the_hash_follows_weights_network_and_input_but_not_the_description(
     first = save_weights(path, network, CARD)
     assert save_weights(path, network, CARD.model_copy(update={"name": "other", "steps": 9})) == first
     assert save_weights(path, network, CARD.model_copy(update={"input": InputConfig(voxel_size=10)})) != first
+    assert save_weights(path, network.to(memory_format=torch.channels_last_3d), CARD) == first
     network.projector[0].weight.data[0, 0] += 1e-3
     assert save_weights(path, network, CARD) != first
 
