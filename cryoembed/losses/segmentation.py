@@ -1,0 +1,98 @@
+"""Supervised voxel losses: denoising (equation 8), classes (10), instances (13-16) of the thesis, section 3.2.2."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+VoxelWeights = Float[Tensor, "b 1 z y x"] | Bool[Tensor, "b 1 z y x"]
+
+
+class InstanceTerms(NamedTuple):
+    """The loss of equation 16 and its parts, for the log."""
+
+    total: Float[Tensor, ""]
+    distance: Float[Tensor, ""]
+    boundary: Float[Tensor, ""]
+    foreground: Float[Tensor, ""]
+
+
+def squared_error(
+    predicted: Float[Tensor, "b 1 z y x"],
+    target: Float[Tensor, "b 1 z y x"],
+    weights: VoxelWeights | None = None,
+) -> Float[Tensor, ""]:
+    """Return the mean squared error (equation 8 for denoising, 13 for distances).
+
+    Parameters
+    ----------
+    predicted, target
+        Intensities, or distances to the background.
+    weights
+        A weight per voxel, or True where the target is known; the mean is weighted. All zero gives 0.
+    """
+    return _weighted_mean((predicted.float() - target.float()).square(), weights)
+
+
+def binary_cross_entropy(
+    logits: Float[Tensor, "b 1 z y x"],
+    target: Float[Tensor, "b 1 z y x"],
+    weights: VoxelWeights | None = None,
+) -> Float[Tensor, ""]:
+    """Return the binary cross-entropy of logits (equation 14 for boundaries, 15 for foreground)."""
+    losses = F.binary_cross_entropy_with_logits(logits.float(), target.float(), reduction="none")
+    return _weighted_mean(losses, weights)
+
+
+def instance_loss(
+    distance: Float[Tensor, "b 1 z y x"],
+    boundary_logits: Float[Tensor, "b 1 z y x"],
+    foreground_logits: Float[Tensor, "b 1 z y x"],
+    *,
+    distance_target: Float[Tensor, "b 1 z y x"],
+    boundary_target: Float[Tensor, "b 1 z y x"],
+    foreground_target: Float[Tensor, "b 1 z y x"],
+    weights: VoxelWeights | None = None,
+) -> InstanceTerms:
+    """Return equation 16: the plain sum of equations 13, 14 and 15."""
+    first = squared_error(distance, distance_target, weights)
+    second = binary_cross_entropy(boundary_logits, boundary_target, weights)
+    third = binary_cross_entropy(foreground_logits, foreground_target, weights)
+    return InstanceTerms(first + second + third, first, second, third)
+
+
+def generalised_dice(
+    probabilities: Float[Tensor, "b c z y x"], target: Float[Tensor, "b c z y x"], *, smooth: float = 1e-5
+) -> Float[Tensor, ""]:
+    """Return the generalised Dice loss (equation 10), the mean over samples.
+
+    Parameters
+    ----------
+    probabilities
+        After softmax or sigmoid.
+    target
+        One-hot classes. A class absent from a sample takes the largest weight among the present ones (its own would
+        be infinite), as in MONAI.
+    smooth
+        Added to numerator and denominator.
+    """
+    space = (2, 3, 4)
+    probabilities, target = probabilities.float(), target.float()
+    volume = target.sum(dim=space)
+    weights = torch.where(volume > 0, volume.clamp_min(torch.finfo(torch.float32).tiny) ** -2, 0.0)
+    largest = weights.amax(dim=1, keepdim=True)
+    weights = torch.where(volume > 0, weights, torch.where(largest > 0, largest, 1.0))
+    shared = (weights * (probabilities * target).sum(dim=space)).sum(dim=1)
+    united = (weights * (probabilities + target).sum(dim=space)).sum(dim=1)
+    return (1 - (2 * shared + smooth) / (united + smooth)).mean()
+
+
+def _weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return losses.mean()
+    weights = weights.to(losses.dtype)
+    return (losses * weights).sum() / weights.sum().clamp_min(torch.finfo(losses.dtype).tiny)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from cryoembed.losses.contrastive import nt_xent, supervised_contrastive
+
+
+def naive_nt_xent(a: torch.Tensor, b: torch.Tensor, temperature: float) -> float:
+    """Equation 1 of SimCLR, written out."""
+    z = torch.nn.functional.normalize(torch.cat([a, b]).double(), dim=1)
+    n, losses = len(z), []
+    for i in range(n):
+        partner = (i + n // 2) % n
+        weights = {k: math.exp(float(z[i] @ z[k]) / temperature) for k in range(n) if k != i}
+        losses.append(-math.log(weights[partner] / sum(weights.values())))
+    return sum(losses) / n
+
+
+def naive_supervised(z: torch.Tensor, labels: list[int], temperature: float) -> float:
+    """Equation 2 of Khosla et al. over anchors that have positives, written out."""
+    z = torch.nn.functional.normalize(z.double(), dim=1)
+    losses = []
+    for i, label in enumerate(labels):
+        positives = [p for p in range(len(z)) if p != i and labels[p] == label]
+        if positives:
+            weights = {k: math.exp(float(z[i] @ z[k]) / temperature) for k in range(len(z)) if k != i}
+            total = sum(weights.values())
+            losses.append(-sum(math.log(weights[p] / total) for p in positives) / len(positives))
+    return sum(losses) / len(losses)
+
+
+def test_nt_xent_of_two_orthogonal_pairs() -> None:
+    pairs = torch.eye(2)
+    # each vector: its partner at cosine 1, two others at cosine 0, temperature 1
+    expected = -math.log(math.e / (math.e + 2))
+    assert nt_xent(pairs, 5 * pairs, temperature=1.0).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.5, 1.0])
+def test_nt_xent_equals_the_written_out_sum(temperature: float) -> None:
+    a, b = torch.randn(5, 7), torch.randn(5, 7)
+    assert nt_xent(a, b, temperature=temperature).item() == pytest.approx(naive_nt_xent(a, b, temperature), rel=1e-5)
+
+
+def test_nt_xent_equals_monais_contrastive_loss() -> None:
+    losses = pytest.importorskip("monai.losses")
+    a, b = torch.randn(6, 8), torch.randn(6, 8)
+    torch.testing.assert_close(nt_xent(a, b, temperature=0.5), losses.ContrastiveLoss(temperature=0.5)(a, b))
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1, 1], [0, 1, 0, 2, 3], [4, 4, 4, 4, 4]])
+def test_supervised_contrastive_equals_the_written_out_sum(labels: list[int]) -> None:
+    z = torch.randn(5, 6)
+    ours = supervised_contrastive(z, torch.tensor(labels), temperature=0.2)
+    assert ours.item() == pytest.approx(naive_supervised(z, labels, 0.2), rel=1e-5)
+
+
+def test_supervised_contrastive_of_pairs_is_nt_xent() -> None:
+    a, b = torch.randn(4, 5), torch.randn(4, 5)
+    labels = torch.arange(4).repeat(2)
+    paired = supervised_contrastive(torch.cat([a, b]), labels, temperature=0.5)
+    torch.testing.assert_close(paired, nt_xent(a, b, temperature=0.5))
+
+
+def test_vectors_without_a_partner_give_zero_and_no_nan_gradient() -> None:
+    z = torch.randn(3, 4, requires_grad=True)
+    loss = supervised_contrastive(z, torch.arange(3))
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.isfinite(z.grad).all()
+
+
+def test_tiny_temperatures_and_long_vectors_stay_finite() -> None:
+    z = (1e4 * torch.randn(4, 8)).requires_grad_()
+    loss = nt_xent(z, z + 1, temperature=1e-3) + supervised_contrastive(z, torch.tensor([0, 0, 1, 1]), temperature=1e-3)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(z.grad).all()
+
+
+def test_losses_are_float32_under_autocast() -> None:
+    a, b = torch.randn(4, 64), torch.randn(4, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = nt_xent(a, b)
+    torch.testing.assert_close(loss, nt_xent(a, b))
+
+
+def test_a_temperature_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="temperature"):
+        nt_xent(torch.eye(2), torch.eye(2), temperature=0.0)

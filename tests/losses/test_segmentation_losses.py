@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from jaxtyping import TypeCheckError, jaxtyped
+
+from cryoembed.losses.segmentation import binary_cross_entropy, generalised_dice, instance_loss, squared_error
+
+
+def volume(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32).reshape(1, 1, 1, 1, -1)
+
+
+def test_squared_error_of_known_voxels() -> None:
+    assert squared_error(volume(1, 2, 5), volume(1, 4, 4)).item() == pytest.approx(5 / 3)
+
+
+def test_binary_cross_entropy_of_known_probabilities() -> None:
+    logits = volume(0.0, math.log(3))  # probabilities 1/2 and 3/4
+    expected = -(math.log(0.5) + math.log(0.25)) / 2
+    assert binary_cross_entropy(logits, volume(1, 0)).item() == pytest.approx(expected)
+
+
+def test_logits_of_any_size_stay_finite() -> None:
+    assert binary_cross_entropy(volume(1000.0, -1000.0), volume(0, 1)).item() == pytest.approx(1000)
+
+
+@pytest.mark.parametrize("loss", [squared_error, binary_cross_entropy])
+def test_voxels_of_weight_zero_do_not_count_and_get_no_gradient(loss: object) -> None:
+    predicted = volume(0.3, 0.7, -2.0).requires_grad_()
+    target, known = volume(1, 0, 1), volume(1, 1, 0).bool()
+    masked = loss(predicted, target, known)  # type: ignore[operator]
+    assert masked.item() == pytest.approx(loss(predicted[..., :2], target[..., :2]).item())  # type: ignore[operator]
+    masked.backward()
+    assert predicted.grad[..., 2].item() == 0
+
+
+def test_weights_form_a_weighted_mean() -> None:
+    assert squared_error(volume(1, 2), volume(0, 0), volume(3, 1)).item() == pytest.approx((3 * 1 + 1 * 4) / 4)
+
+
+def test_no_known_voxel_gives_zero_not_nan() -> None:
+    assert squared_error(volume(1, 2), volume(0, 0), volume(0, 0)).item() == 0
+
+
+def test_the_instance_loss_is_the_plain_sum_of_its_three_terms() -> None:
+    x = torch.randn(3, 2, 1, 4, 4, 4)
+    distance, boundary, foreground = torch.rand(3, 2, 1, 4, 4, 4).round()
+    terms = instance_loss(*x, distance_target=distance, boundary_target=boundary, foreground_target=foreground)
+    torch.testing.assert_close(terms.distance, F.mse_loss(x[0], distance))
+    torch.testing.assert_close(terms.boundary, F.binary_cross_entropy(x[1].sigmoid(), boundary))
+    torch.testing.assert_close(terms.foreground, F.binary_cross_entropy(x[2].sigmoid(), foreground))
+    torch.testing.assert_close(terms.total, terms.distance + terms.boundary + terms.foreground)
+
+
+def test_losses_of_bf16_outputs_are_float32() -> None:
+    assert squared_error(volume(1, 2).bfloat16(), volume(1, 4)).dtype == torch.float32
+
+
+def one_hot(classes: torch.Tensor, count: int) -> torch.Tensor:
+    return F.one_hot(classes, count).movedim(-1, 1).float()
+
+
+def test_generalised_dice_of_a_hand_computed_volume() -> None:
+    # class volumes 3 and 1, weights 1/9 and 1; every voxel predicted (0.5, 0.5)
+    target = one_hot(torch.tensor([0, 0, 0, 1]).reshape(1, 1, 1, 4), 2)
+    shared, united = 1.5 / 9 + 0.5, (3 + 2) / 9 + (1 + 2)
+    loss = generalised_dice(torch.full((1, 2, 1, 1, 4), 0.5), target, smooth=0.0)
+    assert loss.item() == pytest.approx(1 - 2 * shared / united)
+    assert generalised_dice(target, target).item() == pytest.approx(0, abs=1e-6)
+    assert generalised_dice(1 - target, target).item() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("absent", [False, True], ids=["all classes", "a class is absent"])
+def test_generalised_dice_equals_monais(absent: bool) -> None:
+    losses = pytest.importorskip("monai.losses")
+    classes = torch.randint(0, 2 if absent else 3, (2, 6, 6, 6))
+    target, probabilities = one_hot(classes, 3), torch.randn(2, 3, 6, 6, 6).softmax(dim=1)
+    expected = losses.GeneralizedDiceLoss()(probabilities, target)
+    torch.testing.assert_close(generalised_dice(probabilities, target), expected)
+
+
+def test_an_empty_sample_gives_a_finite_loss_and_gradient() -> None:
+    probabilities = torch.rand(1, 2, 2, 2, 2, requires_grad=True)
+    loss = generalised_dice(probabilities, torch.zeros(1, 2, 2, 2, 2))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(probabilities.grad).all()
+
+
+def test_targets_of_another_size_are_caught_by_the_shape_check() -> None:
+    beartype = pytest.importorskip("beartype").beartype
+    checked = jaxtyped(squared_error, typechecker=beartype)
+    assert checked(volume(1), volume(1)).item() == 0
+    with pytest.raises(TypeCheckError):
+        checked(volume(1, 2), volume(1))

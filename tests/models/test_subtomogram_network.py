@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError, jaxtyped
+
+from cryoembed.models.backbone import Backbone
+from cryoembed.models.build import build
+from cryoembed.models.config import BackboneConfig, SubtomogramNetworkConfig
+from cryoembed.models.simsiam import SubtomogramNetwork
+
+TINY = SubtomogramNetworkConfig(backbone=BackboneConfig(width=4, stem_stride=2), embedding_dim=16, box_vox=32)
+
+
+def test_a_box_becomes_one_vector_of_length_one() -> None:
+    vectors = build(TINY).eval().embed(torch.randn(3, 1, 32, 32, 32))
+    assert vectors.shape == (3, 16)
+    assert vectors.dtype == torch.float32
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+
+
+def test_the_embedding_is_the_projectors_output_not_the_predictors() -> None:
+    network = build(TINY).eval()
+    x = torch.randn(2, 1, 32, 32, 32)
+    projected, predicted = network(x)
+    torch.testing.assert_close(network.embed(x), torch.nn.functional.normalize(projected, dim=1))
+    torch.testing.assert_close(predicted, network.predict(projected))
+    assert not torch.allclose(projected, predicted)
+
+
+def test_a_vector_does_not_depend_on_its_batch() -> None:
+    network = build(TINY).eval()
+    x = torch.randn(3, 1, 32, 32, 32)
+    torch.testing.assert_close(network.embed(x)[1:2], network.embed(x[1:2]))
+
+
+def test_stages_on_small_maps_run_in_float32_under_autocast() -> None:
+    seen = {}
+    backbone = Backbone(TINY.backbone)
+    for index, stage in enumerate(backbone.stages):
+        stage.register_forward_hook(lambda _module, _inputs, output, index=index: seen.update({index: output.dtype}))
+    with torch.autocast("cpu", torch.bfloat16):
+        backbone(torch.randn(2, 1, 32, 32, 32))  # stages give 16, 8, 4 and 2 voxels a side
+    assert seen == {0: torch.bfloat16, 1: torch.bfloat16, 2: torch.float32, 3: torch.float32}
+
+
+def test_a_network_cast_to_bf16_runs_without_autocast() -> None:
+    vectors = build(TINY).eval().to(torch.bfloat16).embed(torch.randn(2, 1, 32, 32, 32).bfloat16())
+    assert vectors.dtype == torch.float32
+
+
+def test_shapes_in_signatures_are_true_and_checked() -> None:
+    beartype = pytest.importorskip("beartype").beartype
+    checked = jaxtyped(SubtomogramNetwork.predict, typechecker=beartype)
+    network = build(TINY).eval()
+    assert checked(network, torch.randn(2, 16)).shape == (2, 16)
+    with pytest.raises(TypeCheckError):
+        checked(network, torch.randn(16))
