@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -43,3 +44,9 @@ class SubtomogramNetwork(nn.Module):
     def embed(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
         """Return the L2-normalised float32 embedding of boxes, as the EmbeddingStore keeps it."""
         return F.normalize(self.project(x).float(), dim=1)
+
+
+def standardised(x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b 1 z y x"]:
+    """Return each box with mean 0 and s.d. 1, so that vectors do not depend on gold, ice or scale elsewhere."""
+    deviation, mean = torch.std_mean(x.float(), dim=(1, 2, 3, 4), keepdim=True, correction=0)
+    return (x.float() - mean) / deviation.clamp(min=1e-6)
