@@ -66,7 +66,9 @@ def candidate_pairs(predicted: npt.ArrayLike, truth: npt.ArrayLike, radius: floa
     if not len(predicted) or not len(truth):
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     # a hair more than the radius, then the exact test: the tree's own rounding decides nothing
-    near = [np.asarray(found, dtype=np.int64) for found in cKDTree(truth).query_ball_point(predicted, radius * (1 + 1e-9))]
+    near = [
+        np.asarray(found, dtype=np.int64) for found in cKDTree(truth).query_ball_point(predicted, radius * (1 + 1e-9))
+    ]
     rows = np.repeat(np.arange(len(predicted), dtype=np.int64), [len(found) for found in near])
     columns = np.concatenate(near)
     distances = np.linalg.norm(predicted[rows] - truth[columns], axis=1)

@@ -149,8 +149,8 @@ def score_shrec21(
         low, high = voxels.min(axis=0).tolist(), voxels.max(axis=0).tolist()
         raise InputError(
             f"{occupancy.name}: all {len(picks)} picks lie outside the truth's volume {occupancy.shape} (z, y, x): "
-            f"voxels {low} to {high}; picks and truth are not in one frame (voxel size {occupancy.voxel_size} A, origin "
-            f"{occupancy.origin} A)"
+            f"voxels {low} to {high}; picks and truth are not in one frame (voxel size {occupancy.voxel_size} A, "
+            f"origin {occupancy.origin} A)"
         )
     ids = truth_ids(truth)
     row_of = {int(number): row for row, number in enumerate(ids)}

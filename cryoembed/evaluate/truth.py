@@ -1,4 +1,4 @@
-"""Is the truth in one frame with itself? Checked before scoring: a cropped mask with an uncropped list gives scores too.
+"""Is the truth in one frame with itself? Checked before scoring: a cropped mask with a whole list gives scores too.
 
 A published set of scores carries a mean distance of 165 voxels for this reason: masks cropped at slice 165, list not.
 """
@@ -82,9 +82,7 @@ def check_truth(truth: Particles, occupancy: Tomogram, *others: Tomogram) -> Tru
 
 def _same_frame(reference: Tomogram, other: Tomogram) -> None:
     if other.shape != reference.shape:
-        raise InputError(
-            f"{reference.name}: shapes differ: {reference.shape} and {other.shape}; crop all alike"
-        )
+        raise InputError(f"{reference.name}: shapes differ: {reference.shape} and {other.shape}; crop all alike")
     if not np.isclose(other.voxel_size, reference.voxel_size, rtol=1e-3):
         raise InputError(
             f"{reference.name}: volumes differ in voxel size: {reference.voxel_size} A and {other.voxel_size} A"

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from cryoembed.errors import InputError
-from cryoembed.evaluate.shrec21 import AS_EXECUTED, ClassScore, Shrec21Config, Shrec21Score, combine, score_shrec21
+from cryoembed.evaluate.shrec21 import (
+    AS_EXECUTED,
+    SIZE_GROUPS,
+    ClassScore,
+    Shrec21Config,
+    Shrec21Score,
+    combine,
+    score_shrec21,
+)
 from cryoembed.particles import Particles
 from cryoembed.tomogram import Tomogram
 
@@ -47,7 +55,7 @@ def test_ratios_of_table_3_follow_from_its_counts(name):
 
 
 def test_size_groups_of_table_6_are_means_of_table_4():
-    names = "1s3x 3qm1 3gl1 3h84 2cg9 3d2f 1u6g 3cf3 1bxn 1qvr 4cr2 5mrc".split()
+    names = [name for group in SIZE_GROUPS.values() for name in group]
     deepfinder = [402, 481, 517, 701, 716, 766, 737, 964, 989, 953, 974, 996]  # F1 in thousandths
     # with tp = f and fp = fn = 1000 - f, F1 is f thousandths
     classes = {name: ClassScore(f, 1000 - f, 1000 - f) for name, f in zip(names, deepfinder, strict=True)}
