@@ -1,0 +1,255 @@
+"""The `shrec21` rule: what the occupancy mask says at the pick's voxel (SHREC 2021, Gubins et al., sections 2.2 and 4).
+
+A pick is judged by the true shape, not by a distance: it hits the particle whose id the occupancy mask holds at the
+rounded position. The published program has three more habits, each a setting of `Shrec21Config`, all in `AS_EXECUTED`:
+it dilates the mask by one voxel, clamps picks outside the volume to its border, and keeps vesicles in the denominator
+of recall although they cannot be found (published: 1571 particles, 1565 of them findable).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from cryoembed import geometry
+from cryoembed.config import Config
+from cryoembed.errors import InputError
+from cryoembed.particles import Particles
+from cryoembed.tomogram import Tomogram
+
+SIZE_GROUPS: dict[str, tuple[str, ...]] = {  # table 5, by molecular weight
+    "small": ("1s3x", "3qm1", "3gl1", "3h84", "2cg9"),
+    "medium": ("3d2f", "1u6g", "3cf3", "1bxn", "1qvr"),
+    "large": ("4cr2", "5mrc"),
+}
+
+
+class Shrec21Config(Config):
+    """Settings of the rule; the defaults are the rule as the paper words it, without its program's quirks."""
+
+    left_out: tuple[str, ...] = Field(("vesicle", "4v94"), description="classes not scored (the paper's erratum)")
+    grace_voxels: int = Field(0, ge=0, le=3, description="grey dilations of the occupancy mask; the program: 1")
+    clamp_outside: bool = Field(
+        False, description="picks outside move to the border (the program), else false positives"
+    )
+    vesicles_in_recall: bool = Field(False, description="count vesicles as particles to be found (the program)")
+
+
+AS_EXECUTED = Shrec21Config(grace_voxels=1, clamp_outside=True, vesicles_in_recall=True)
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Classification of true particles of one class by their first hit; hits on background do not enter."""
+
+    tp: int
+    fp: int
+    fn: int
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 if nothing of the class was found or claimed."""
+        return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
+
+
+@dataclass(frozen=True)
+class Shrec21Score:
+    """Localisation (the columns of table 3) and classification (table 4).
+
+    ``rr`` results reported; ``tp`` particles hit at least once; ``fp`` results on background; ``fn`` never hit;
+    ``mh`` particles hit more than once; ``ad`` mean distance in voxels of first hits to centres (None without hits);
+    ``n_truth`` the denominator of recall; ``n_outside`` results outside the volume; ``n_left_out`` results on objects
+    that are not scored: these stay in ``rr``, as published.
+    """
+
+    rr: int
+    tp: int
+    fp: int
+    fn: int
+    mh: int
+    n_truth: int
+    ad: float | None = None
+    n_outside: int = 0
+    n_left_out: int = 0
+    per_class: dict[str, ClassScore] = field(default_factory=dict)
+
+    @property
+    def recall(self) -> float:
+        """``tp / n_truth``."""
+        return self.tp / self.n_truth if self.n_truth else 0.0
+
+    @property
+    def precision(self) -> float:
+        """``tp / rr``: a second hit on a particle costs precision."""
+        return self.tp / self.rr if self.rr else 0.0
+
+    @property
+    def miss_rate(self) -> float:
+        """``1 - recall``."""
+        return 1 - self.recall
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean of the per-class F1 scores."""
+        return float(np.mean([score.f1 for score in self.per_class.values()])) if self.per_class else 0.0
+
+    @property
+    def group_f1(self) -> dict[str, float]:
+        """Mean F1 per size group of table 5 (as in table 6), over the classes that are present."""
+        found = {
+            group: [score.f1 for name, score in self.per_class.items() if name.lower() in members]
+            for group, members in SIZE_GROUPS.items()
+        }
+        return {group: float(np.mean(values)) for group, values in found.items() if values}
+
+
+def score_shrec21(
+    picks: Particles, truth: Particles, occupancy: Tomogram, *, config: Shrec21Config | None = None
+) -> Shrec21Score:
+    """Score the picks of one tomogram against its occupancy mask.
+
+    Parameters
+    ----------
+    picks
+        Positions in A in the parent frame, labels the class names (case does not matter). Row order is file order: the
+        first hit on a particle gives its class and distance, so sort by score if the best should speak.
+    truth
+        All placed objects, vesicles and fiducials too; a row's occupancy id is its ``instance``, or its 1-based number.
+    occupancy
+        Integer ids, 0 = nothing; run `check_truth` before.
+    config
+        The rule's settings.
+
+    Returns
+    -------
+    Counts and per-class scores. Distances use positions as given; for the integer voxels of a SHREC submission they are
+    the published ones.
+
+    Raises
+    ------
+    InputError
+        If not one of the picks lies inside the volume: another frame.
+    """
+    config = config or Shrec21Config()
+    voxels = geometry.nearest_voxel(occupancy.to_voxel(picks.positions_zyx).reshape(-1, 3))
+    shape = np.asarray(occupancy.shape)
+    inside = np.all((voxels >= 0) & (voxels < shape), axis=1)
+    if len(picks) and not inside.any():
+        low, high = voxels.min(axis=0).tolist(), voxels.max(axis=0).tolist()
+        raise InputError(
+            f"{occupancy.name}: all {len(picks)} picks lie outside the truth's volume {occupancy.shape} (z, y, x): "
+            f"voxels {low} to {high}; picks and truth are not in one frame (voxel size {occupancy.voxel_size} A, "
+            f"origin {occupancy.origin} A)"
+        )
+    ids = truth_ids(truth)
+    row_of = {int(number): row for row, number in enumerate(ids)}
+    names = np.array([_class_name(label) for label in truth.labels], dtype=object)
+    left_out = {_class_name(name) for name in config.left_out}
+    scored = np.array([name not in left_out for name in names], dtype=bool)
+
+    hits = _ids_at(occupancy.data, np.clip(voxels, 0, shape - 1), config.grace_voxels)
+    if not config.clamp_outside:
+        hits = np.where(inside, hits, 0)
+    rows = np.array([row_of.get(int(number), -1) for number in hits], dtype=np.int64)
+    counted = np.bincount(rows[rows >= 0], minlength=len(truth))
+    hit = (counted > 0) & scored
+    first = _first_hits(rows, len(truth))
+    distances = (
+        np.linalg.norm(picks.positions_zyx[first[hit]] - truth.positions_zyx[hit], axis=1) / occupancy.voxel_size
+    )
+    said = np.array([_class_name(label) for label in picks.labels], dtype=object)
+    claimed = [said[first[row]] if hit[row] else "" for row in range(len(truth))]
+    vesicles = int((names == "vesicle").sum()) if config.vesicles_in_recall and "vesicle" in left_out else 0
+    return Shrec21Score(
+        rr=len(picks),
+        tp=int(hit.sum()),
+        fp=int((rows < 0).sum()),
+        fn=int((scored & ~hit).sum()),
+        mh=int(((counted > 1) & scored).sum()),
+        n_truth=int(scored.sum()) + vesicles,
+        ad=float(distances.mean()) if len(distances) else None,
+        n_outside=int((~inside).sum()),
+        n_left_out=int(((rows >= 0) & ~scored[rows]).sum()) if len(truth) else 0,
+        per_class=_classify(names[scored], np.array(claimed, dtype=object)[scored]),
+    )
+
+
+def combine(scores: Sequence[Shrec21Score]) -> Shrec21Score:
+    """Sum the counts of several tomograms; ``ad`` is the mean over all particles found."""
+    per_class: dict[str, ClassScore] = {}
+    for score in scores:
+        for name, part in score.per_class.items():
+            known = per_class.get(name, ClassScore(0, 0, 0))
+            per_class[name] = ClassScore(known.tp + part.tp, known.fp + part.fp, known.fn + part.fn)
+    found = sum(score.tp for score in scores)
+    travelled = sum(score.tp * score.ad for score in scores if score.ad is not None)
+    return Shrec21Score(
+        rr=sum(score.rr for score in scores),
+        tp=found,
+        fp=sum(score.fp for score in scores),
+        fn=sum(score.fn for score in scores),
+        mh=sum(score.mh for score in scores),
+        n_truth=sum(score.n_truth for score in scores),
+        ad=travelled / found if found else None,
+        n_outside=sum(score.n_outside for score in scores),
+        n_left_out=sum(score.n_left_out for score in scores),
+        per_class=dict(sorted(per_class.items())),
+    )
+
+
+def truth_ids(truth: Particles) -> npt.NDArray[np.int64]:
+    """(n,) occupancy id of every row: its ``instance`` where the table has one, else its 1-based number."""
+    if "instance" in truth.table.columns:
+        return truth.column("instance", 0).astype(np.int64)
+    return np.arange(1, len(truth) + 1, dtype=np.int64)
+
+
+def _ids_at(occupancy: npt.NDArray[Any], voxels: npt.NDArray[np.int64], grace: int) -> npt.NDArray[np.int64]:
+    """(n,) ids at voxels; with ``grace``, the largest id within so many face-to-face steps (grey dilation)."""
+    best = np.asarray(occupancy[tuple(voxels.T)], dtype=np.int64)
+    if grace == 0:
+        return best
+    steps = np.arange(-grace, grace + 1)
+    offsets = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    upper = np.asarray(occupancy.shape) - 1
+    for offset in offsets[np.abs(offsets).sum(axis=1) <= grace]:
+        moved = voxels + offset
+        valid = np.all((moved >= 0) & (moved <= upper), axis=1)
+        values = np.asarray(occupancy[tuple(np.clip(moved, 0, upper).T)], dtype=np.int64)
+        best = np.maximum(best, np.where(valid, values, 0))
+    return best
+
+
+def _first_hits(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """(count,) the first pick, in file order, on each true row; -1 where there is none."""
+    first = np.full(count, -1, dtype=np.int64)
+    for pick in range(len(rows) - 1, -1, -1):
+        if rows[pick] >= 0:
+            first[rows[pick]] = pick
+    return first
+
+
+def _classify(truth: npt.NDArray[Any], claimed: npt.NDArray[Any]) -> dict[str, ClassScore]:
+    return {
+        str(name): ClassScore(
+            tp=int(((truth == name) & (claimed == name)).sum()),
+            fp=int(((truth != name) & (claimed == name)).sum()),
+            fn=int(((truth == name) & (claimed != name)).sum()),
+        )
+        for name in sorted(set(truth.tolist()))
+    }
+
+
+def _class_name(label: Any) -> str:
+    return str(label).strip().lower()
