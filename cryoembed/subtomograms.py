@@ -66,7 +66,8 @@ def cut_boxes(
         if slices is None:
             raise InputError(
                 f"particle {row}: its box of {box_vox} voxels at voxel {np.round(centres[row], 1).tolist()} (z, y, x) "
-                f"lies outside the volume of {volume_zyx.shape}; are positions and tomogram in the same frame (origin, binning)?"
+                f"lies outside the volume of {volume_zyx.shape}; are positions and tomogram "
+                "in one frame (origin, binning)?"
             )
         inside_volume, inside_box = slices
         boxes[row][inside_box] = volume_zyx[inside_volume]
