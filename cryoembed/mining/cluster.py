@@ -1,7 +1,7 @@
 """Clusters without labels: k-means over all vectors, then spectral clustering on its centroids or inside its parts.
 
-Spectral clustering of all points costs n^2; of a few hundred centroids, weighted by their sizes, it costs nothing and says
-nearly the same. k-means++ on a subsample starts FAISS's iterations: without it they end in worse minima.
+Spectral clustering of all points costs n^2; of a few hundred centroids, weighted by their sizes, it costs nothing and
+says nearly the same. k-means++ on a subsample starts FAISS's iterations: without it they end in worse minima.
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ class UmapConfig(Config):
     n_neighbours: int = Field(15, ge=2)
     min_dist: float = Field(0.1, ge=0)
     components: int = Field(2, ge=1, le=3)
-    max_rows: int = Field(50_000, ge=10, description="fitted on a random sample of so many; the others are placed after")
+    max_rows: int = Field(
+        50_000, ge=10, description="fitted on a random sample of so many; the others are placed after"
+    )
     seed: int = 0
 
 
@@ -38,7 +40,9 @@ def pca(vectors: Vectors, components: int = 2) -> Reduced:
     array = np.asarray(vectors, dtype=np.float64)
     n, dim = array.shape
     if n < 2 or components > dim:
-        raise InputError(f"PCA to {components} axes needs at least 2 vectors of {components} dimensions, got {array.shape}")
+        raise InputError(
+            f"PCA to {components} axes needs at least 2 vectors of {components} dimensions, got {array.shape}"
+        )
     centred = array - array.mean(axis=0)
     variance, axes = np.linalg.eigh(centred.T @ centred / n)
     chosen = axes[:, ::-1][:, :components]
@@ -77,4 +81,6 @@ def umap(vectors: Vectors, config: UmapConfig | None = None) -> Reduced:
     coordinates = np.zeros((n, config.components), dtype=np.float32)
     coordinates[fitted] = model.fit_transform(array[fitted])
     coordinates[others] = model.transform(array[others])
-    return Reduced(coordinates, fitted, f"UMAP fitted on {len(fitted)} of {n} particles (random), the others placed after")
+    return Reduced(
+        coordinates, fitted, f"UMAP fitted on {len(fitted)} of {n} particles (random), the others placed after"
+    )

@@ -1,14 +1,15 @@
 """The space in which vectors are compared: as stored, centred on the data set, or centred and mildly whitened.
 
 Embeddings of one data set share a large common direction (every box is a tomogram box) and a few directions of nuisance
-(thickness, wedge), so raw cosines are all high and rank badly. Centring removes the first, whitening shrinks the second.
+(thickness, wedge), so raw cosines are all high and rank badly. Centring removes the first, whitening shrinks the
+second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +78,7 @@ def fit_space(parts: Iterable[Vectors], *, kind: SpaceKind = "whitened", shrinka
     return Space("whitened", mean.astype(np.float32), (axes / np.sqrt(shrunk)).astype(np.float32))
 
 
-def normalise(vectors: Vectors) -> Vectors:
+def normalise(vectors: npt.NDArray[Any]) -> Vectors:
     """Rows of length 1; rows of length 0 stay 0."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -34,7 +34,9 @@ def spectral_clusters(
     """
     m = len(points)
     if m <= 2 or n_clusters == 1 or n_clusters == m:
-        return np.zeros(m, dtype=np.int64) if n_clusters in (1, None) else np.arange(m, dtype=np.int64) % (n_clusters or 1)
+        return (
+            np.zeros(m, dtype=np.int64) if n_clusters in (1, None) else np.arange(m, dtype=np.int64) % (n_clusters or 1)
+        )
     values, vectors = _eigen(affinities(points, weights), min(m, max(n_clusters or 0, max_clusters) + 1))
     count = n_clusters or eigengap(values)
     if count == 1:
@@ -69,7 +71,7 @@ def eigengap(values: npt.NDArray[np.float64]) -> int:
 
 
 def _eigen(affinity: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Smallest ``count`` eigenvalues of the normalised Laplacian, and their vectors; dense, hence the same every time."""
+    """Smallest ``count`` eigenvalues of the normalised Laplacian and their vectors; dense, hence reproducible."""
     from scipy.linalg import eigh
 
     root = np.sqrt(affinity.sum(axis=1))

@@ -20,6 +20,7 @@ class StoreKey(Config):
     box_angstrom: float = Field(gt=0)
     box_vox: int = Field(ge=1)
     mask: Literal["none", "hull", "strict"] = "none"
+    dilate_vox: float = Field(0.0, ge=0, description="voxels by which the mask was grown")
     input: InputConfig = InputConfig()
     voxel_size: float = Field(10.0, gt=0, description="A, of the boxes")
     copies: int = Field(1, ge=1, description="test-time copies averaged into one vector")
