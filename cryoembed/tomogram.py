@@ -67,4 +67,5 @@ class Tomogram:
     def contains(self, positions_zyx: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """(n,) whether the voxel nearest to each position lies inside the volume."""
         nearest = geometry.nearest_voxel(np.atleast_2d(self.to_voxel(positions_zyx)))
-        return np.all((nearest >= 0) & (nearest < np.asarray(self.shape)), axis=-1)
+        inside: npt.NDArray[np.bool_] = np.all((nearest >= 0) & (nearest < np.asarray(self.shape)), axis=-1)
+        return inside
