@@ -182,7 +182,9 @@ class _Recorder(TorchFunctionMode):
         parents = tuple(self.index_of(tensor) for tensor in traced)
         layer = _describe(name, func, args, kwargs, first, result)
         stride = self.sides[0] // result.shape[2]
-        _require(tuple(side // stride for side in self.sides) == tuple(result.shape[2:]), name, "changes sides unevenly")
+        _require(
+            tuple(side // stride for side in self.sides) == tuple(result.shape[2:]), name, "changes sides unevenly"
+        )
         layer = replace(layer, args=tree_map(refer, layer.args), kwargs=tree_map(refer, dict(layer.kwargs)))
         self.layers.append(replace(layer, parents=parents, stride=stride, channels=result.shape[1]))
         return len(self.layers) - 1

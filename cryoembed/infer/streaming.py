@@ -15,9 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from cryoembed.infer.graph import Graph, Input, Layer
+from cryoembed.infer.graph import Graph, Input, Layer, Triple
 
-FRESH = frozenset({"conv3d", "interpolate", "add", "__add__"})  # results that nobody else holds: ReLU may overwrite them
+FRESH = frozenset(
+    {"conv3d", "interpolate", "add", "__add__"}
+)  # results that nobody else holds: ReLU may overwrite them
 ReadPlanes = Callable[[int, int], Tensor]
 
 
@@ -132,7 +134,7 @@ class Stream:
             # zeros beyond the volume's faces, only there: between slabs come the true neighbours
             volume = F.pad(inputs[first], (0, 0, 0, 0, *missing)) if any(missing) else inputs[first]
             padding = (0, *layer.reads.padding[1:])
-            return F.conv3d(volume, weight, bias, layer.reads.stride, padding, layer.reads.dilation, groups)
+            return _convolve(volume, weight, bias, layer.reads.stride, padding, layer.reads.dilation, groups)
         if layer.name.startswith("relu") and first not in self._buffers and self._graph.layers[first].name in FRESH:
             return torch.relu_(inputs[first])
 
@@ -159,3 +161,13 @@ class Stream:
         held = sum(buffer.bytes for buffer in self._buffers.values())
         passing = sum(tensor.numel() * tensor.element_size() for tensor in (result, *inputs))  # type: ignore[misc]
         self.peak_bytes = max(self.peak_bytes, held + passing)
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, padding: Triple, dilation: Triple, groups: int
+) -> Tensor:
+    x = x.to(weight.dtype)
+    if x.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        # for thin slabs conv3d chooses its own float32 kernels, up to 13 times slower than oneDNN's
+        return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
+    return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
