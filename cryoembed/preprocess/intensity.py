@@ -19,8 +19,11 @@ log = logging.getLogger(__name__)
 
 PARTICLE_SCALES = (80.0, 120.0, 180.0, 250.0)  # A, diameters of 100 kDa to 4 MDa particles, finest first
 _SCALE_RATIO = 1.6  # a difference of Gaussians of this ratio is closest to the Laplacian (Marr & Hildreth 1980)
-_MIN_SKEWNESS = 0.1  # reconstruction artefacts alone reach a few hundredths
-_MIN_STANDARD_ERRORS = 4.0
+_MIN_SKEWNESS = 0.05  # reconstruction artefacts alone reach a few hundredths
+_MIN_STANDARD_ERRORS = 6.0  # of white noise: the noise of a reconstruction is correlated further
+_CORRELATION_VOLUME = (
+    3.79  # sum of the cubed autocorrelation of this band pass, in sigma^3: noise's share of the skewness
+)
 _BLOCK_ANGSTROM = 1000.0
 _MAX_VOXELS = 6_000_000  # examined in all
 
@@ -54,9 +57,9 @@ def decide_contrast(tomogram: Tomogram, contrast: Contrast = "auto") -> Contrast
     """Decide whether particles are dark or bright in a tomogram.
 
     Dense matter is rare and compact, so after a band pass at particle scale its side of the histogram has the longer
-    tail: the sign of the skewness tells the contrast. The finest scale (80 to 250 A) with a clear skewness decides: at
-    coarser ones the inside of shells and tubes and the fringes of the CTF have the opposite sign. Grey values are
-    clipped first, so that a few gold beads do not outweigh thousands of particles.
+    tail: the sign of the skewness tells the contrast. Of the scales from 80 to 250 A the one decides whose skewness
+    stands out most from that of noise; the coarser ones see fewer independent places and, inside shells and tubes, the
+    opposite sign. Grey values are clipped first, so that a few gold beads do not outweigh thousands of particles.
 
     Parameters
     ----------
@@ -128,14 +131,9 @@ def _deciding_skewness(tomogram: Tomogram) -> tuple[float, float, bool]:
     """Skewness, scale in A, and whether it is beyond doubt."""
     blocks, voxel_size = _blocks(tomogram)
     scales = [scale for scale in PARTICLE_SCALES if scale >= 3 * voxel_size] or [4 * voxel_size]
-    found = []
-    for scale in scales:
-        skewness, error = _band_skewness(blocks, scale / voxel_size)
-        if abs(skewness) > max(_MIN_SKEWNESS, _MIN_STANDARD_ERRORS * error):
-            return skewness, scale, True
-        found.append((abs(skewness), skewness, scale))
-    _, skewness, scale = max(found)
-    return skewness, scale, False
+    found = [(*_band_skewness(blocks, scale / voxel_size), scale) for scale in scales]
+    skewness, error, scale = max(found, key=lambda item: abs(item[0]) / item[1])
+    return skewness, scale, abs(skewness) > max(_MIN_SKEWNESS, _MIN_STANDARD_ERRORS * error)
 
 
 def _blocks(tomogram: Tomogram) -> tuple[list[npt.NDArray[np.float32]], float]:
@@ -183,7 +181,7 @@ def _band_skewness(blocks: list[npt.NDArray[np.float32]], diameter_vox: float) -
     spread = float(np.mean(values**2, dtype=np.float64))
     if spread <= 1e-12:
         return 0.0, np.inf
-    independent = max(1.0, values.size / (2 * np.sqrt(np.pi) * fine) ** 3)  # correlation volume of a Gaussian filter
+    independent = max(1.0, values.size / (_CORRELATION_VOLUME * fine**3))
     return float(np.mean(values**3, dtype=np.float64) / spread**1.5), float(np.sqrt(6 / independent))
 
 
