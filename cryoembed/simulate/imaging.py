@@ -42,11 +42,14 @@ class ImagingConfig(Config):
     cs_mm: float = Field(default=2.7, ge=0)
     amplitude_contrast: float = Field(default=0.1, ge=0, le=1)
     dose: Annotated[float, Field(ge=0)] = 120.0  # e/A^2 over the series, dose-symmetric; 0: no radiation damage
+    dose_weighting: bool = True  # whether the reconstruction weighted each tilt by what its dose had left
+    cosine_weighting: bool = True  # and by the cosine of its angle
+    mean_free_path: Annotated[float, Field(ge=0)] = 3500.0  # A, inelastic: tilted ice lets fewer electrons through; 0: off
     bfactor: Annotated[float, Field(ge=0)] = 200.0  # A^2, amplitude envelope exp(-B k^2 / 4)
     lowpass: Annotated[float, Field(ge=0)] = 0.0  # A, soft cut of the reconstruction; 0: none
     snr_particle: Range | None = (0.1, 0.5)
     snr_volume: Range | None = None
-    noise_exponent: Range = (0.0, 0.8)  # colour of the projections' noise: power ~ k^-exponent
+    noise_exponent: Range = (0.3, 0.9)  # colour of the projections' noise: power ~ k^-exponent
     contrast: Literal["dark", "bright"] = "dark"
 
     @model_validator(mode="after")
@@ -120,7 +123,7 @@ def image(
     if not np.isfinite(snr):
         return Imaged(sign * clean, sign * clean, sign * clean, sign * clean, params)
 
-    shaping = noise_filter(shape, voxel_size, config, exponent)
+    shaping = noise_filter(shape, voxel_size, config, exponent=exponent)
     halves = [_shaped_noise(shape, shaping, generator) for _ in range(2)]
     region = snr_region(shape, config, occupancy)
     noise = (halves[0] + halves[1]) / 2
@@ -153,17 +156,32 @@ def signal_filter(
     """What multiplies the signal's rfftn: wedge x ramp-compensated sampling x CTF x envelopes."""
     kz, ky, kx = _frequencies(shape, voxel_size)
     radius = np.sqrt(kz**2 + ky**2 + kx**2)
+    tilts = len(config.tilts_deg)
+    jitter = generator.normal(0, config.defocus_jitter_um, tilts) if generator is not None else np.zeros(tilts)
+    k = _table_frequencies(voxel_size)
+    curves = _damage_table(k, config) ** (2 if config.dose_weighting else 1)
+    curves *= np.exp(-config.bfactor / 4 * k**2) * _tilt_gain(shape[0] * voxel_size, config)[:, None]
+    if config.ctf:
+        optics = {"voltage_kv": config.voltage_kv, "cs_mm": config.cs_mm, "amplitude_contrast": config.amplitude_contrast}
+        contrast = np.stack([ctf(k, defocus_um + shift, **optics) for shift in jitter])
+        curves *= np.abs(contrast) if config.ctf_correction == "phase_flip" else contrast
     weight = _sampling(kz, kx, config) * _window(radius, voxel_size, config)
-    return weight * _transfer(kz, kx, radius, voxel_size, config, defocus_um, generator)
+    return weight * _by_tilt(curves, kz, kx, radius, voxel_size, config)
 
 
-def noise_filter(shape: tuple[int, ...], voxel_size: float, config: ImagingConfig, exponent: float = 0.0) -> Filter:
+def noise_filter(
+    shape: tuple[int, ...], voxel_size: float, config: ImagingConfig, *, exponent: float = 0.0
+) -> Filter:
     """What multiplies white noise's rfftn: power ~ distance from the tilt axis, inside the wedge, coloured."""
     kz, ky, kx = _frequencies(shape, voxel_size)
     radius = np.sqrt(kz**2 + ky**2 + kx**2)
     distance = np.sqrt(kz**2 + kx**2)  # from the tilt axis: the ramp's argument
     colour = np.maximum(radius, 1 / (max(shape) * voxel_size)) ** np.float32(-exponent / 2)
-    return np.sqrt(distance * _sampling(kz, kx, config)) * _window(radius, voxel_size, config) * colour
+    weight = np.sqrt(distance * _sampling(kz, kx, config)) * _window(radius, voxel_size, config) * colour
+    curves = np.ones((len(config.tilts_deg), _BINS)) * _tilt_gain(shape[0] * voxel_size, config, counts_power=0.5)[:, None]
+    if config.dose_weighting:
+        curves *= _damage_table(_table_frequencies(voxel_size), config)
+    return np.asarray(weight * _by_tilt(curves, kz, kx, radius, voxel_size, config), dtype=np.float32)
 
 
 def ctf(
@@ -213,9 +231,9 @@ def _sampling(kz: Filter, kx: Filter, config: ImagingConfig) -> Filter:
 
 
 def _window(radius: Filter, voxel_size: float, config: ImagingConfig) -> Filter:
-    """Soft Hann fall-off of the ramp filter from 60 % of Nyquist, and the low-pass if there is one."""
+    """Soft Hann fall-off of the ramp filter from a quarter of Nyquist to Nyquist, and the low-pass if there is one."""
     nyquist = 0.5 / voxel_size
-    edge = np.clip((radius - 0.6 * nyquist) / (0.5 * nyquist), 0, 1)
+    edge = np.clip((radius - 0.25 * nyquist) / (0.8 * nyquist), 0, 1)
     window = 0.5 * (1 + np.cos(np.pi * edge))
     if config.lowpass > 0:
         cut = np.clip((radius * config.lowpass - 0.9) / 0.2, 0, 1)
@@ -223,40 +241,39 @@ def _window(radius: Filter, voxel_size: float, config: ImagingConfig) -> Filter:
     return window.astype(np.float32)
 
 
-def _transfer(
-    kz: Filter,
-    kx: Filter,
-    radius: Filter,
-    voxel_size: float,
-    config: ImagingConfig,
-    defocus_um: float,
-    generator: np.random.Generator | None,
+def _table_frequencies(voxel_size: float) -> npt.NDArray[np.float64]:
+    """Radial samples (1/A) from 0 to the corner of the Fourier box."""
+    return np.linspace(0, np.sqrt(3) * 0.5 / voxel_size, _BINS)
+
+
+def _by_tilt(
+    curves: npt.NDArray[np.float64], kz: Filter, kx: Filter, radius: Filter, voxel_size: float, config: ImagingConfig
 ) -> Filter:
-    """CTF and envelopes of the tilt nearest to each frequency: (z, y, x)."""
+    """(z, y, x) value of the (tilt, frequency) table at the tilt nearest to each voxel of the Fourier box."""
     tilts = config.tilts_deg
-    k = np.linspace(0, np.sqrt(3) * 0.5 / voxel_size, _BINS)
-    jitter = generator.normal(0, config.defocus_jitter_um, len(tilts)) if generator is not None else np.zeros(len(tilts))
-    order = np.argsort(np.argsort(np.abs(tilts), kind="stable"))  # dose-symmetric: small tilts first
-    table = np.empty((len(tilts), _BINS), dtype=np.float32)
-    for row in range(len(tilts)):
-        curve = np.ones(_BINS)
-        if config.ctf:
-            optics = {"voltage_kv": config.voltage_kv, "cs_mm": config.cs_mm}
-            curve = ctf(k, defocus_um + jitter[row], amplitude_contrast=config.amplitude_contrast, **optics)
-            curve = np.abs(curve) if config.ctf_correction == "phase_flip" else curve
-        curve = curve * np.exp(-config.bfactor / 4 * k**2)
-        exposure = config.dose * (order[row] + 0.5) / len(tilts)
-        table[row] = curve * _damage(k, exposure)
     angle = np.rad2deg(np.arctan2(kz, kx))  # kx >= 0: between -90 and 90
     nearest = np.clip(np.rint((angle - tilts[0]) / config.tilt_step_deg), 0, len(tilts) - 1).astype(np.int32)
-    bins = (radius * np.float32((_BINS - 1) / k[-1]) + np.float32(0.5)).astype(np.int32)
-    return np.take(table.reshape(-1), nearest * _BINS + bins)
+    bins = (radius * np.float32((_BINS - 1) / _table_frequencies(voxel_size)[-1]) + np.float32(0.5)).astype(np.int32)
+    return np.take(curves.astype(np.float32).reshape(-1), nearest * _BINS + bins)
 
 
-def _damage(k: npt.NDArray[np.float64], exposure: float) -> npt.NDArray[np.float64]:
-    """Amplitude left after an exposure (e/A^2): Grant and Grigorieff 2015, equation 3 (300 kV)."""
+def _tilt_gain(thickness: float, config: ImagingConfig, *, counts_power: float = 1.0) -> npt.NDArray[np.float64]:
+    """(t,) weight of each tilt: its cosine, and the electrons left (signal grows with counts, noise with their root)."""
+    cosine = np.cos(np.deg2rad(config.tilts_deg))
+    gain = cosine if config.cosine_weighting else np.ones_like(cosine)
+    if config.mean_free_path > 0:
+        counts = np.exp(-thickness / config.mean_free_path * (1 / np.maximum(cosine, 0.05) - 1))
+        gain = gain * counts**counts_power
+    return np.asarray(gain, dtype=np.float64)
+
+
+def _damage_table(k: npt.NDArray[np.float64], config: ImagingConfig) -> npt.NDArray[np.float64]:
+    """(t, k) amplitude left at each tilt of a dose-symmetric series: Grant and Grigorieff 2015, equation 3 (300 kV)."""
+    count = len(config.tilts_deg)
+    order = np.argsort(np.argsort(np.abs(config.tilts_deg), kind="stable"))  # small tilts are taken first
+    exposure = config.dose * (order + 0.5) / count
     critical = 0.245 * np.maximum(k, 1e-4) ** -1.665 + 2.81
-    return np.exp(-exposure / (2 * critical))
+    return np.exp(-exposure[:, None] / (2 * critical))
 
 
 def _shaped_noise(shape: tuple[int, ...], shaping: Filter, generator: np.random.Generator) -> Volume:
