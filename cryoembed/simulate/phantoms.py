@@ -20,6 +20,7 @@ from cryoembed.simulate.template import DENSITY_PER_KDA, Split, Template
 Family = Literal["blob", "ring", "barrel", "rod", "shell", "two_body"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 LATTICE = 5.0  # A between pseudo-atoms: 125 A^3 of protein weigh 0.1 kDa, one residue
+LOOSENESS = 1.35  # volume of a real structure's envelope over its dry protein volume (clefts, water, loops)
 MASS_RANGE_KDA = (100.0, 4000.0)
 Array = npt.NDArray[np.float64]
 _SYMMETRIES: dict[Family, tuple[str, ...]] = {
@@ -92,7 +93,7 @@ def phantom(spec: PhantomSpec, voxel_size: float, *, resolution: float = 12.0) -
     domains = [domain.moved(operator) for operator in group for domain in unit]
     positions, weights = _fill(domains)
     volume = weights.sum() * LATTICE**3
-    positions *= (spec.mass_kda * DENSITY_PER_KDA / volume) ** (1 / 3)
+    positions *= (LOOSENESS * spec.mass_kda * DENSITY_PER_KDA / volume) ** (1 / 3)
     return template_from_atoms(
         spec.name,
         positions[:, ::-1],
@@ -273,7 +274,7 @@ def _fill(domains: list[_Domain]) -> tuple[Array, Array]:
         axes = [(np.arange(*s.indices(2 * half + 1)) - half) * LATTICE - c for s, c in zip(window, domain.centre, strict=True)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         local = points.reshape(-1, 3) @ domain.axes.as_matrix()  # rows times R = R^T applied: into the domain's frame
-        texture = 1 + 0.3 * np.cos(local @ domain.waves.T + domain.phases).sum(axis=1)
+        texture = 1 + 0.25 * np.cos(local @ domain.waves.T + domain.phases).sum(axis=1)
         inside = ((local / domain.semi) ** 2).sum(axis=1) <= 1
         value = np.where(inside, domain.weight * np.clip(texture, 0.25, 1.9), 0).reshape(points.shape[:-1])
         np.maximum(grid[window], value, out=grid[window])
