@@ -38,6 +38,8 @@ class EvaluateConfig(Config):
     labels: tuple[str, ...] = Field(
         (), description="only these truth labels are to be found; empty: all (distance rule)"
     )
+    min_mass_kda: float | None = Field(None, description="lighter true particles are ignored; needs column mass_kda")
+    tomograms: tuple[str, ...] = Field((), description="score only these; empty: all that have a truth")
     label_column: str = Field("label", description="the truth table's column that holds the labels")
     ignore_labels: tuple[str, ...] = Field(("vesicle", "ambiguous"), description="picks on them count neither way")
     trap_labels: tuple[str, ...] = Field(
@@ -81,8 +83,9 @@ def _distance(picks: Particles, config: EvaluateConfig) -> tuple[list[str], dict
     everything = read_truth(
         config.truth, label_column=config.label_column, voxel_size=config.voxel_size, tomogram=config.tomogram
     )
-    names = set(everything.tomograms)
-    here, skipped = _in_truth(picks, names)
+    if config.tomograms:
+        everything = everything.select(np.isin(everything.column("tomogram", "").astype(str), config.tomograms))
+    here, skipped = _in_truth(picks, set(everything.tomograms))
     inside = _inside(here, config)
     if not inside.all():
         skipped["outside the region"] = int((~inside).sum())
@@ -90,7 +93,8 @@ def _distance(picks: Particles, config: EvaluateConfig) -> tuple[list[str], dict
     within = _inside(everything, config)
     kind = everything.labels.astype(str)
     wanted = np.isin(kind, config.labels) if config.labels else np.ones(len(everything), dtype=bool)
-    trap, doubtful = np.isin(kind, config.trap_labels), np.isin(kind, config.ignore_labels)
+    trap = np.isin(kind, config.trap_labels)
+    doubtful = np.isin(kind, config.ignore_labels) | (_light(everything, config) & ~trap)
     truth = everything.select(within & wanted & ~trap & ~doubtful)
     if not len(truth):
         found = ", ".join(sorted({name or "(none)" for name in kind}))
@@ -108,6 +112,7 @@ def _distance(picks: Particles, config: EvaluateConfig) -> tuple[list[str], dict
     if traps:
         share = ", ".join(f"{name} {count} ({count / max(len(here), 1):.1%})" for name, count in traps.items())
         tables.append(f"picks on what is no particle: {share}")
+    tables += _unpicked(here, truth.tomograms)
     if score.n_ignored:
         tables.append(f"{score.n_ignored} picks on doubtful particles count neither way")
     return tables, _distance_json(score) | {"traps": traps}, len(here), skipped
@@ -120,6 +125,7 @@ def _shrec21(picks: Particles, config: EvaluateConfig) -> tuple[list[str], dict[
             f"{config.truth} is no SHREC folder (model_N with occupancy_mask.mrc and particle_locations.txt), which "
             "the shrec21 rule needs; use --rule distance for a list of positions"
         )
+    folders = [folder for folder in folders if not config.tomograms or folder.name in config.tomograms]
     here, skipped = _in_truth(picks, {folder.name for folder in folders})
     scores: dict[str, Shrec21Score] = {}
     for folder in folders:
@@ -135,6 +141,7 @@ def _shrec21(picks: Particles, config: EvaluateConfig) -> tuple[list[str], dict[
         as_text(shrec21_rows(total)),
         "classification of the particles found\n" + as_text(shrec21_class_rows(total)),
     ]
+    tables += _unpicked(here, list(scores))
     figures = _shrec21_json(total) | {"tomograms": {name: _shrec21_json(part) for name, part in scores.items()}}
     return tables, figures, len(here), skipped
 
@@ -157,6 +164,20 @@ def _inside(particles: Particles, config: EvaluateConfig) -> np.ndarray[Any, np.
         values = particles.table[axis].to_numpy(dtype=np.float64)
         kept &= (values >= (-np.inf if low is None else low)) & (values < (np.inf if high is None else high))
     return kept
+
+
+def _light(truth: Particles, config: EvaluateConfig) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if config.min_mass_kda is None:
+        return np.zeros(len(truth), dtype=bool)
+    if "mass_kda" not in truth.table.columns:
+        raise InputError(f"{config.truth} has no column mass_kda, which min_mass_kda needs")
+    return np.asarray(truth.table["mass_kda"].to_numpy(dtype=np.float64) < config.min_mass_kda)
+
+
+def _unpicked(picks: Particles, names: list[str]) -> list[str]:
+    """A tomogram that nobody picked in counts as missed altogether: say so."""
+    empty = [name for name in names if name not in set(picks.tomograms)]
+    return [f"no picks in {_some(empty)}: all particles there count as missed (--set tomograms=[...])"] if empty else []
 
 
 def _on_traps(picks: Particles, truth: Particles, traps: Particles, radius: float) -> dict[str, int]:

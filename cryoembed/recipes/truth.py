@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from cryoembed.errors import InputError
 from cryoembed.io.formats import read_particles
 from cryoembed.io.shrec import is_model
@@ -74,15 +72,17 @@ def truth_infos(path: Path, tomograms_star: Path | None = None) -> dict[str, Tom
 
 
 def _of_folders(path: Path, folders: list[Path], voxel_size: float | None) -> Particles:
-    names = sorted(folder.name for folder in folders)
-    table = next(
-        (folder / PARTICLES for folder in (path, path.resolve().parent) if (folder / PARTICLES).is_file()), None
-    )
-    if table is not None:
-        exact = read_particles(table)
-        kept = exact.select(np.isin(exact.column("tomogram", "").astype(str), names)) if names else exact
-        if len(kept):
-            return kept
     if not folders:
+        if (path / PARTICLES).is_file():
+            return read_particles(path / PARTICLES)
         raise InputError(f"{path} holds neither model_N folders nor {PARTICLES}; give a data set or a picks file")
-    return Particles.concatenate([read_particles(folder, voxel_size=voxel_size) for folder in folders])
+    return Particles.concatenate([_of_model(folder, voxel_size) for folder in folders])
+
+
+def _of_model(folder: Path, voxel_size: float | None) -> Particles:
+    """The exact positions in the model's table or in the data set's, else the list's, which are rounded to voxels."""
+    for table in (folder / PARTICLES, folder.parent / PARTICLES):
+        exact = read_particles(table).of(folder.name) if table.is_file() else Particles.empty()
+        if len(exact):
+            return exact
+    return read_particles(folder, voxel_size=voxel_size)

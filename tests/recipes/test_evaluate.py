@@ -36,8 +36,9 @@ def dataset(tmp_path):
             particles=particles,
             voxel_size=VOXEL,
         )
-        exact.append(particles)
-    write_particles(tmp_path / "data" / "particles.parquet", Particles.concatenate(exact))
+        exact.append(particles.with_columns(mass_kda=[3000.0, 1300.0, 400.0, 0.0]))
+    write_particles(tmp_path / "data" / "model_0" / "particles.parquet", exact[0])  # beside the list, or for all
+    write_particles(tmp_path / "data" / "particles.parquet", exact[1])
     return tmp_path / "data"
 
 
@@ -59,6 +60,7 @@ def test_distance_uses_the_exact_positions_of_the_data_set(tmp_path, dataset):
     assert score["mean_distance"] == pytest.approx(0, abs=1e-3)
     assert score["per_class"]["5MRC"]["recall"] == 0.5
     assert "scored 3 of 3 picks by distance" in text
+    assert "no picks in model_1" in text
     assert str(out) in text
 
 
@@ -119,6 +121,21 @@ def test_only_the_labels_asked_for_are_to_be_found(tmp_path, dataset):
     evaluate(EvaluateConfig(picks=picks, truth=dataset / "model_0", radius=30, labels=("4CR2",), out=out))
     score = json.loads(out.read_text())["score"]
     assert (score["n_truth"], score["tp"], score["fp"]) == (1, 1, 2)
+
+
+def test_light_particles_count_neither_way_when_a_mass_is_set(tmp_path, dataset):
+    picks = hits(tmp_path / "p.csv", CENTRES[:3], "model_1", LABELS[:3])
+    out = tmp_path / "s.json"
+    evaluate(EvaluateConfig(picks=picks, truth=dataset, radius=30, min_mass_kda=500, tomograms=("model_1",), out=out))
+    score = json.loads(out.read_text())["score"]
+    assert (score["n_truth"], score["tp"], score["fp"], score["n_ignored"]) == (2, 2, 0, 1)
+
+
+def test_only_the_tomograms_asked_for_are_scored(tmp_path, dataset):
+    picks = hits(tmp_path / "p.csv", CENTRES[:3], "model_1", LABELS[:3])
+    for rule in ("distance", "shrec21"):
+        text = evaluate(EvaluateConfig(picks=picks, truth=dataset, rule=rule, tomograms=("model_1",)))
+        assert "no picks in" not in text
 
 
 @pytest.mark.parametrize("rule", ["distance", "shrec21"])
