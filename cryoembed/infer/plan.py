@@ -1,0 +1,243 @@
+"""How a volume will be computed: number format, planes per step and tile, chosen from a trial on a small window of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cryoembed.errors import InputError
+from cryoembed.infer.device import Precision, agrees, choose_device, choose_precision, default_memory, exact_float32
+from cryoembed.infer.graph import Graph, record
+from cryoembed.infer.streaming import Stream
+from cryoembed.infer.tiling import Span, Tile, choose_core, mirrored, round_up, tiles
+from cryoembed.models.dense_simsiam import VoxelNetwork
+from cryoembed.models.fold import fold_batchnorm
+
+Volume = npt.NDArray[Any]  # (z, y, x)
+Format = tuple[torch.dtype, torch.memory_format]
+
+SLAB_BYTES = {"cpu": 24 * 2**20, "cuda": 2**30}  # glibc hands larger blocks back at once: page faults cost 20 to 50 %
+MOST_PLANES = {"cpu": 16, "cuda": 64}
+TRIAL_SIDE = 32
+SAME = 1e-3  # float32 results of two kernels differ by rounding only, relative to the largest value
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything settled before the first plane: make it with `plan_volume`, hand it to `voxels.run_plan`."""
+
+    graph: Graph
+    shape: tuple[int, int, int]
+    device: torch.device
+    format: Format
+    chunk: int
+    core: tuple[int, int]  # (y, x) voxels of a tile; z is streamed and never cut
+    bytes: int  # working memory, without input and outputs
+    seconds: float  # from the speed of the trial: an upper guess, small windows run slower
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """Tiles of the volume: whole columns along z."""
+        core = (self.shape[0], *self.core)
+        return list(tiles(self.shape, core, halo=self.graph.halo, stride=self.graph.total_stride))
+
+    @property
+    def precision(self) -> str:
+        """``bf16`` or ``fp32``."""
+        return "bf16" if self.format[0] == torch.bfloat16 else "fp32"
+
+    def __str__(self) -> str:
+        count = len(self.tiles)
+        where = "in one piece" if count == 1 else f"in {count} tiles of {self.core[0]} x {self.core[1]} columns"
+        size = " x ".join(map(str, self.shape))
+        return (
+            f"{size} voxels on {self.device} in {self.precision}, {where}: "
+            f"about {self.seconds:.0f} s and {self.bytes / 2**30:.1f} GiB of working memory"
+        )
+
+
+def plan_volume(
+    model: VoxelNetwork,
+    volume: Volume,
+    *,
+    outputs: Sequence[str],
+    device: str = "auto",
+    precision: Precision = "auto",
+    tile: int | tuple[int, int] | None = None,
+    memory: float | None = None,
+) -> Plan:
+    """Try the network on a small window of the volume and settle how the whole of it will be computed.
+
+    The window is computed in float32 as plainly as torch can, then streamed: bf16 is kept where it agrees to a cosine
+    of 0.999, float32 in channels-last layout where it agrees to rounding, else the plain layout is taken.
+
+    Parameters
+    ----------
+    model
+        In any mode; it is copied, and its batch norms folded.
+    volume
+        (z, y, x), prepared as the model card says; a memory map is read window by window.
+    outputs
+        Names that ``model.predict`` accepts.
+    device
+        ``auto | cpu | cuda | cuda:i``.
+    precision
+        ``auto | fp32 | bf16``; auto takes bf16 where the hardware is faster at it.
+    tile
+        Core of a tile in voxels, (y, x); None takes the largest that fits the memory.
+    memory
+        Working memory in GiB; None takes a share of what is free.
+
+    Raises
+    ------
+    InputError
+        If the volume is not 3D, the model lacks an output, or device, precision, tile or memory make no sense.
+    """
+    shape = _checked_shape(volume, outputs)
+    target, first_choice = choose_device(device), choose_precision(precision, choose_device(device))
+    with exact_float32():
+        plain = fold_batchnorm(model).to(target)
+        reach = record(lambda x: plain.predict(x, outputs), _example(model, target))
+        stride = reach.total_stride
+        if min(shape[1:]) <= stride:  # oneDNN's bf16 convolutions are wrong at width 1 (pytorch 188426)
+            first_choice = torch.float32
+        area = round_up(shape[1], stride) * round_up(shape[2], stride)
+        chunk = _planes_per_step(reach, area, first_choice, target.type)
+        window = _trial_window(volume, reach, chunk).to(target)
+        reference = _joined(model.to(target).eval().predict(window, outputs))
+        graph, chosen, seconds, peak = _first_that_agrees(reach, window, reference, _formats(first_choice), chunk)
+    columns = window.shape[3] * window.shape[4]
+    core = _core(shape, graph, tile, columns * _budget(memory, target) / peak)
+    plan = Plan(graph, shape, target, chosen, chunk, core, bytes=0, seconds=0.0)
+    areas = [one.window_voxels // round_up(shape[0], stride) for one in plan.tiles]
+    total_seconds = seconds * sum(areas) * round_up(shape[0], stride) / window.numel()
+    return replace(plan, bytes=int(peak * max(areas) / columns), seconds=total_seconds)
+
+
+def plane_reader(volume: Volume, window: Sequence[Span], stride: int, device: torch.device, chosen: Format) -> Any:
+    """Return a function that gives planes [start, stop) of a window as (1, 1, planes, y, x) on the device.
+
+    Only these planes are read from a memory map; positions beyond the far faces are mirrored.
+    """
+    at_z, at_y, at_x = (
+        along[start:stop] for along, (start, stop) in zip(mirrored(volume.shape, stride), window, strict=True)
+    )
+
+    def read(start: int, stop: int) -> Tensor:
+        rows = at_z[start:stop]
+        block = np.asarray(
+            volume[rows.min() : rows.max() + 1, at_y.min() : at_y.max() + 1, at_x.min() : at_x.max() + 1]
+        )
+        for axis, indices in enumerate((rows, at_y, at_x)):
+            if len(indices) != block.shape[axis] or indices[0] != indices.min():
+                block = block.take(indices - indices.min(), axis=axis)
+        planes = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32))[None, None]
+        return planes.to(device, chosen[0]).contiguous(memory_format=chosen[1])
+
+    return read
+
+
+def _checked_shape(volume: Volume, outputs: Sequence[str]) -> tuple[int, int, int]:
+    if volume.ndim != 3 or 0 in volume.shape:
+        raise InputError(f"expected a 3D volume (z, y, x), got shape {volume.shape}")
+    if not outputs:
+        raise InputError("no outputs are asked for; name some, for example embedding")
+    return (volume.shape[0], volume.shape[1], volume.shape[2])
+
+
+def _example(model: VoxelNetwork, device: torch.device) -> Tensor:
+    side = 2 * model.config.backbone.strides[-1]
+    return torch.zeros(1, 1, side, side, side, device=device)
+
+
+def _formats(first_choice: torch.dtype) -> Iterator[Format]:
+    if first_choice == torch.bfloat16:
+        yield torch.bfloat16, torch.channels_last_3d
+    yield torch.float32, torch.channels_last_3d
+    yield torch.float32, torch.contiguous_format
+
+
+def _planes_per_step(graph: Graph, area: int, dtype: torch.dtype, kind: str) -> int:
+    """As many planes as keep the largest slab small enough; a power of two."""
+    widest = max(layer.channels / layer.stride**2 for layer in graph.layers)
+    planes = int(SLAB_BYTES[kind] / (area * widest * dtype.itemsize))
+    return min(1 << max(planes.bit_length() - 1, 1), MOST_PLANES[kind])
+
+
+def _trial_window(volume: Volume, graph: Graph, chunk: int) -> Tensor:
+    """The middle of the volume, deep enough that every layer's buffer fills."""
+    stride = graph.total_stride
+    wanted = (round_up(2 * graph.halo + 2 * chunk, stride), TRIAL_SIDE, TRIAL_SIDE)
+    spans = []
+    for size, side in zip(volume.shape, wanted, strict=True):
+        end = round_up(size, stride)
+        start = max(end - side, 0) // 2 // stride * stride
+        spans.append((start, min(start + side, end)))
+    reader = plane_reader(volume, spans, stride, torch.device("cpu"), (torch.float32, torch.contiguous_format))
+    window: Tensor = reader(0, spans[0][1] - spans[0][0])
+    return window
+
+
+def _first_that_agrees(
+    graph: Graph, window: Tensor, reference: npt.NDArray[np.float32], formats: Iterator[Format], chunk: int
+) -> tuple[Graph, Format, float, int]:
+    for chosen in formats:
+        candidate = graph.to(window.device, *chosen)
+        read = _slicer(window.to(chosen[0]).contiguous(memory_format=chosen[1]))
+        started = time.perf_counter()
+        stream = Stream(candidate, read, depth=window.shape[2], chunk=chunk)
+        slabs = [_joined(slab) for _, _, slab in stream]
+        seconds = time.perf_counter() - started
+        result = np.concatenate(slabs, axis=1)
+        if _same(result, reference, chosen):
+            return candidate, chosen, seconds, stream.peak_bytes
+        log.warning("self-check: %s in %s layout disagrees with plain float32 here; not used", *map(_word, chosen))
+    raise RuntimeError("float32 inference disagrees with the network itself on this machine: please report it")
+
+
+def _slicer(window: Tensor) -> Callable[[int, int], Tensor]:
+    return lambda start, stop: window[:, :, start:stop]
+
+
+def _same(result: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], chosen: Format) -> bool:
+    if chosen[0] == torch.bfloat16:
+        return agrees(result, reference)
+    return bool(np.abs(result - reference).max() <= SAME * max(np.abs(reference).max(), 1.0))
+
+
+def _joined(maps: dict[str, Tensor]) -> npt.NDArray[np.float32]:
+    """(channels of all outputs, z, y, x)."""
+    joined: npt.NDArray[np.float32] = torch.cat([map_.float() for map_ in maps.values()], dim=1)[0].cpu().numpy()
+    return joined
+
+
+def _core(shape: Sequence[int], graph: Graph, tile: int | tuple[int, int] | None, most: float) -> tuple[int, int]:
+    stride = graph.total_stride
+    if tile is None:
+        y, x = choose_core(shape[1:], halo=graph.halo, stride=stride, most_voxels=most)
+        return y, x
+    y, x = (tile, tile) if isinstance(tile, int) else tile
+    if min(y, x) < 1:
+        raise InputError(f"tile {tile}: expected a positive number of voxels")
+    return round_up(y, stride), round_up(x, stride)
+
+
+def _budget(memory: float | None, device: torch.device) -> float:
+    if memory is None:
+        return default_memory(device)
+    if not memory > 0:
+        raise InputError(f"memory {memory}: expected a positive number of GiB")
+    return memory * 2**30
+
+
+def _word(part: torch.dtype | torch.memory_format) -> str:
+    return str(part).removeprefix("torch.")
