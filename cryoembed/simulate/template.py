@@ -48,7 +48,7 @@ class Template:
     Raises
     ------
     InputError
-        If the box is not a cube, the density is not finite, the mass is not positive, or the integral is off by over 2 %.
+        If the box is not a cube, mass or voxel size is not positive, or the integral is off by over 2 %.
     """
 
     name: str
@@ -144,7 +144,9 @@ def calibrated(
     needed = 2 * int(np.ceil(np.sqrt(((inside - offset) ** 2).sum(axis=1).max())) + 2) + 1
     size = needed if box_vox is None else box_vox
     if size < needed - 4:
-        raise InputError(f"template {name}: a box of {size} voxels is smaller than the particle; give at least {needed}")
+        raise InputError(
+            f"template {name}: a box of {size} voxels is smaller than the particle; give at least {needed}"
+        )
     centred = _resized(clipped, offset, size)
     centred *= mass_kda * DENSITY_PER_KDA / (centred.sum() * voxel_size**3)
     return Template(name, centred.astype(np.float32), voxel_size, float(mass_kda), symmetry, split)

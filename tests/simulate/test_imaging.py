@@ -8,7 +8,9 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.imaging import ImagingConfig, ctf, electron_wavelength, image, noise_filter, snr_region
+from cryoembed.simulate.filters import noise_filter
+from cryoembed.simulate.imaging import ImagingConfig, image, snr_region
+from cryoembed.simulate.optics import ctf, damage, electron_wavelength
 from cryoembed.simulate.scene import pack
 
 SHAPE = (40, 64, 72)
@@ -21,7 +23,7 @@ def scene(species):
 
 def angles_from_x(shape):
     """Angle (deg) of each Fourier voxel from the kx-ky plane, and its distance from the tilt axis in voxels of kz."""
-    kz, ky, kx = np.meshgrid(*(np.fft.fftfreq(size) for size in shape), indexing="ij")
+    kz, _, kx = np.meshgrid(*(np.fft.fftfreq(size) for size in shape), indexing="ij")
     return np.degrees(np.arctan2(np.abs(kz), np.abs(kx))), np.hypot(kz, kx) * shape[0]
 
 
@@ -92,6 +94,13 @@ def test_ctf_has_its_zeros_where_the_formula_says():
     assert np.abs(values).max() < 1e-9
     assert ctf(0.0, 3.0, voltage_kv=300, cs_mm=2.7, amplitude_contrast=0.1) == pytest.approx(0.1)
     assert ctf(zeros[0] * 0.7, 3.0, voltage_kv=300, cs_mm=0.0, amplitude_contrast=0.0) > 0.9
+
+
+def test_damage_follows_the_published_curve():
+    # Grant and Grigorieff 2015: critical exposure at 1/3 A is 0.245 * 3^1.665 + 2.81
+    critical = 0.245 * 3**1.665 + 2.81
+    assert damage(1 / 3, critical) == pytest.approx(np.exp(-0.5))
+    assert damage(0.05, 0.0) == 1.0
 
 
 def test_noise_power_grows_with_the_distance_from_the_tilt_axis():
