@@ -1,7 +1,7 @@
 """What imaging and back-projection do to a volume, as filters on its 3D Fourier transform (rfftn, zyx).
 
 A tilt series samples the volume on central planes that contain the tilt axis y. Weighted back-projection multiplies
-each plane by a ramp: the signal becomes flat, white detector noise gets a power growing with the distance from the axis.
+each plane by a ramp: the signal becomes flat, white detector noise gets a power that grows away from the axis.
 """
 
 from __future__ import annotations

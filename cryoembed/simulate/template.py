@@ -22,7 +22,7 @@ Split = Literal["train", "validation", "test"]
 # mass_kda * DENSITY_PER_KDA, so that well-resolved protein has density 1 whatever the voxel size.
 DENSITY_PER_KDA = 1000 / 0.81
 MASK_THRESHOLD = 0.3  # of the mass-weighted mean density: close to the molecular envelope at 10 A
-_PLUG = 30.0  # A: largest radius of the ball that marks the centre of a hollow particle as its own
+_PLUG = 60.0  # A: largest radius of the ball that marks the centre of a hollow particle as its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ def rotate(
 
 
 def occupied(density: Volume, level: float, centre_zyx_vox: tuple[int, int, int], voxel_size: float) -> Mask:
-    """Voxels above ``level``; if the centre is hollow, a ball (to the walls, at most 30 A in radius) marks it.
+    """Voxels above ``level``; if the centre is hollow, a ball (to the walls, at most 60 A in radius) marks it.
 
     Scorers look up the truth at a particle's centre, so the centre must belong to the particle, and nothing else may
     be packed there.

@@ -66,6 +66,10 @@ def test_truth_check_notices_a_shifted_table(scene):
     assert truth_is_consistent(replace(scene, particles=moved)).mean() < 0.3
 
 
+def test_instance_is_the_occupancy_id(scene):
+    assert list(scene.particles.column("instance", 0)) == list(range(1, len(scene.particles) + 1))
+
+
 def test_class_mask_names_the_species_of_the_occupancy(scene):
     classes = np.array([scene.classes.index(label) + 1 for label in scene.particles.labels])
     assert np.array_equal(np.concatenate([[0], classes])[scene.occupancy_mask], scene.class_mask)
