@@ -45,7 +45,9 @@ class TrainRecipeConfig(Config):
         if missing or not self.tasks:
             raise ValueError(f"tasks {self.tasks} need network.heads to hold them; it has {self.network.heads}")
         if self.data.voxel_size != self.input.voxel_size:
-            raise ValueError(f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}")
+            raise ValueError(
+                f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
+            )
         if self.freeze_encoder and self.weights is None:
             raise ValueError("freeze_encoder keeps the encoder as it is: give pretrained weights")
         return self

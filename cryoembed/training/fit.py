@@ -160,7 +160,10 @@ class _Loop:
         last = min(config.steps, stop_after or config.steps)
         self.model.train()
         with _interruption() as interrupted:
-            seeds = ((config.seed, self.fabric.global_rank, n) for n in range(step * config.accumulate, last * config.accumulate))
+            seeds = (
+                (config.seed, self.fabric.global_rank, n)
+                for n in range(step * config.accumulate, last * config.accumulate)
+            )
             batches = batches_ahead(draw, seeds, workers=config.workers)
             while step < last and not interrupted():
                 finite, values = self._step(batches, step)
@@ -253,7 +256,9 @@ class _Log:
         record = {"step": step, **self.latest, **extra, "skipped": skipped, "steps_per_s": self._count / seconds}
         if self.active:
             with self.path.open("a") as stream:
-                rounded = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in record.items()}
+                rounded = {
+                    key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in record.items()
+                }
                 stream.write(json.dumps(rounded) + "\n")
         self._sums, self._count, self._since = {}, 0, time.perf_counter()
 

@@ -32,7 +32,9 @@ class FineTemplate:
 def fine_template(template: Template, voxel_size: float) -> FineTemplate:
     """Keep a template made at ``voxel_size / OVERSAMPLING`` A (checked)."""
     if not np.isclose(template.voxel_size * OVERSAMPLING, voxel_size, rtol=1e-3):
-        raise ValueError(f"template {template.name}: {template.voxel_size} A voxels, expected {voxel_size / OVERSAMPLING} A")
+        raise ValueError(
+            f"template {template.name}: {template.voxel_size} A voxels, expected {voxel_size / OVERSAMPLING} A"
+        )
     return FineTemplate(torch.from_numpy(template.density).half(), template.radius / voxel_size)
 
 

@@ -18,7 +18,9 @@ from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import batches_ahead
 from cryoembed.training.fit import FitResult, fit
 
-CONFIG = TrainConfig(steps=30, learning_rate=0.02, warmup_steps=3, checkpoint_every=7, log_every=5, precision="fp32", device="cpu")
+CONFIG = TrainConfig(
+    steps=30, learning_rate=0.02, warmup_steps=3, checkpoint_every=7, log_every=5, precision="fp32", device="cpu"
+)
 
 
 class Toy(nn.Module):
