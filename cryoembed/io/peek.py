@@ -63,9 +63,7 @@ def describe(path: Path | str) -> dict[str, str]:
 def _tomogram(path: Path, header: MrcHeader) -> dict[str, str]:
     z, y, x = header.shape_zyx
     sizes = header.voxel_size_zyx
-    kind = (
-        "image (MRC)" if header.is_image else "stack of volumes (MRC)" if header.is_volume_stack else "tomogram (MRC)"
-    )
+    kind = "image" if header.is_image else "stack of volumes" if header.is_volume_stack else "tomogram"
     same = max(sizes) - min(sizes) <= 1e-3 * max(sizes)
     voxel = f"{sizes[2]:.6g} A" if same else " x ".join(f"{size:.6g}" for size in sizes) + " A (z, y, x)"
     if not all(size > 0 for size in sizes) and not header.is_image:
@@ -82,8 +80,9 @@ def _tomogram(path: Path, header: MrcHeader) -> dict[str, str]:
     }
     if header.axes_crs != (1, 2, 3):
         described["axes in file"] = " ".join("?xyz"[axis] for axis in header.axes_crs) + " (column, row, section)"
-    if any(header.start_crs) or any(header.origin_xyz):
+    if any(header.start_crs):
         described["header start"] = " ".join(map(str, header.start_crs)) + " (not used)"
+    if any(header.origin_xyz):
         described["header origin"] = " ".join(f"{value:g}" for value in header.origin_xyz) + " A (x, y, z; not used)"
     if header.extended_bytes:
         described["extended header"] = f"{header.extended_type or 'untyped'}, {_bytes(header.extended_bytes)}"

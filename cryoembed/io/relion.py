@@ -188,7 +188,7 @@ def _pixel_size(
         if column == "rlnDetectorPixelSize" and "rlnMagnification" in rows.columns:
             size = size * 1e4 / _numbers(rows, ("rlnMagnification",), path)[:, 0]
         log.info("%s: coordinates are pixels of %s A (%s)", path.name, _few(size), column)
-    elif all(name in infos for name in names):
+    elif all(name in infos and infos[name].star_name for name in names):  # a tomogram's own voxels may be binned ones
         size = np.array([infos[name].pixel_size for name in names], dtype=np.float64)
         log.info("%s: coordinates are pixels of %s A (of the tomograms)", path.name, _few(size))
     else:
