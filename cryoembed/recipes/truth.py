@@ -7,7 +7,7 @@ from pathlib import Path
 from cryoembed.errors import InputError
 from cryoembed.io.formats import read_particles
 from cryoembed.io.shrec import is_model
-from cryoembed.io.tomogram_info import TomogramInfo, read_infos, tomogram_info
+from cryoembed.io.tomogram_info import TomogramInfo, read_infos, read_tomogram_info
 from cryoembed.particles import Particles
 
 PARTICLES = "particles.parquet"
@@ -67,7 +67,7 @@ def model_folders(path: Path) -> list[Path]:
 def truth_infos(path: Path, tomograms_star: Path | None = None) -> dict[str, TomogramInfo]:
     """Sizes by tomogram, which picks in RELION 5's centred coordinates need: of SHREC models and a tomograms.star."""
     volumes = [(folder.name, folder / "reconstruction.mrc") for folder in model_folders(path)]
-    infos = {name: tomogram_info(volume, name=name) for name, volume in volumes if volume.is_file()}
+    infos = {name: read_tomogram_info(volume, name=name) for name, volume in volumes if volume.is_file()}
     return infos | (read_infos([tomograms_star]) if tomograms_star else {})
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cryoembed.errors import InputError
 from cryoembed.io import TomogramInfo, describe, read_particles, write_particles
-from cryoembed.io.relion import is_particle_table
+from cryoembed.io.relion_read import is_particle_table
 from cryoembed.io.star import read_blocks
 from cryoembed.particles import Particles
 from tests.io.test_relion import assert_same

@@ -19,7 +19,8 @@ from cryoembed.io import (
     write_mrc,
     write_particles,
 )
-from cryoembed.io.relion import particles_from_star, relion5_blocks
+from cryoembed.io.relion_read import particles_from_star
+from cryoembed.io.relion_write import relion5_blocks
 from cryoembed.io.star import read_blocks
 from cryoembed.particles import Particles
 from cryoembed.rotations import from_relion_deg
