@@ -1,4 +1,4 @@
-"""The tomograms behind a store: their frames for picks and STAR files, and the volumes themselves, checked to be the same."""
+"""The tomograms behind a store: their frames, for picks and STAR files, and the volumes, checked to be the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from cryoembed.errors import InputError
+from cryoembed.geometry import angstrom_to_voxel, nearest_voxel
 from cryoembed.io.formats import read_particles
 from cryoembed.io.mrc import read_tomogram
 from cryoembed.io.sniff import suffix_of, tomogram_name
@@ -18,7 +21,7 @@ from cryoembed.tomogram import Tomogram
 
 
 def tomogram_infos(store: EmbeddingStore, tomograms_star: Path | None = None) -> dict[str, TomogramInfo]:
-    """Sizes, voxel sizes and origins by name: from the store, or from RELION's ``tomograms.star`` where it knows better."""
+    """Sizes, voxel sizes and origins by name: from RELION's ``tomograms.star`` where it knows them, else the store."""
     infos = {}
     for name in store.tomograms:
         source = store.source(name)
@@ -104,27 +107,19 @@ def open_source(store: EmbeddingStore, name: str, elsewhere: Iterable[Path] = ()
 def _refuse_outside(path: Path, picks: Particles, name: str, source: TomogramSource | None) -> None:
     if source is None:
         return
-    frame = Tomogram(_Shape(source.shape), source.voxel_size, name, source.origin)  # type: ignore[arg-type]
-    rows = (picks.table["tomogram"] == name).to_numpy().nonzero()[0]
-    outside = rows[~frame.contains(picks.positions_zyx[rows])]
+    rows = np.flatnonzero((picks.table["tomogram"] == name).to_numpy())
+    nearest = nearest_voxel(angstrom_to_voxel(picks.positions_zyx[rows], source.voxel_size, source.origin))
+    outside = rows[((nearest < 0) | (nearest >= source.shape)).any(axis=1)]
     if len(outside) == 0:
         return
     first = ", ".join(f"{value:.0f}" for value in picks.positions_zyx[outside[0]])
     ends = [start + (size - 1) * source.voxel_size for start, size in zip(source.origin, source.shape, strict=True)]
     reach = ", ".join(f"{start:.0f}..{end:.0f}" for start, end in zip(source.origin, ends, strict=True))
     raise InputError(
-        f"{path}: {len(outside)} of {len(rows)} picks lie outside {name!r}: rows {_listed(outside + 1)}; the first is at "
-        f"z, y, x = {first} A, the volume spans {reach} A. Are picks and tomogram in one frame (voxel size, origin)?"
+        f"{path}: {len(outside)} of {len(rows)} picks lie outside {name!r}: rows {_listed(outside + 1)}; the first at "
+        f"z, y, x = {first} A, while the volume spans {reach} A. Are picks and tomogram in one frame (voxel size, "
+        "origin)?"
     )
-
-
-class _Shape:
-    """What `Tomogram` asks of its data when only the frame matters."""
-
-    ndim = 3
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.shape = shape
 
 
 def _listed(values: Iterable[object], most: int = 8) -> str:
