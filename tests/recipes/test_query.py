@@ -105,8 +105,7 @@ def _margin(hits: Particles, truth: np.ndarray) -> float:
 
 def test_an_example_away_from_every_particle_is_embedded_where_it_lies(toy: Toy, tmp_path: Path) -> None:
     path = tmp_path / "between.csv"
-    name, origin = "TS_1", np.array(ORIGIN["TS_1"])
-    write_particles(path, Particles.from_arrays(name, [origin + [190.0, 240.0, 320.0]]))
+    write_particles(path, Particles.from_arrays("TS_1", np.add([[190.0, 240.0, 320.0]], ORIGIN["TS_1"])))
     line, _ = _run(toy, tmp_path, examples=path, top=3)
     assert "1 of the examples lie on no particle of the store" in line
 
