@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,8 @@ def load_encoder(weights: str) -> LoadedModel:
     return loaded
 
 
-def store_key(card: ModelCard, model_hash: str) -> StoreKey:
-    """The key of a store whose vectors this encoder makes."""
+def store_key(card: ModelCard, model_hash: str, *, copies: int = 1) -> StoreKey:
+    """The key of a store whose vectors this encoder makes, averaged over so many test-time copies."""
     network = card.network
     if not isinstance(network, SubtomogramNetworkConfig):
         raise InputError(f"{card.name}: a {network.kind} makes no vectors of particles; expected simsiam")
@@ -44,6 +44,7 @@ def store_key(card: ModelCard, model_hash: str) -> StoreKey:
         mask=network.mask,
         input=card.input,
         voxel_size=card.input.voxel_size,
+        copies=copies,
         dim=network.embedding_dim,
     )
 
@@ -57,7 +58,7 @@ def embed_positions(
     instances: npt.NDArray[Any] | None = None,
     ids: npt.ArrayLike | None = None,
     device: str = "auto",
-    precision: str = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
     batch: int = 64,
 ) -> npt.NDArray[np.float32]:
     """Cut the boxes at (n, 3) positions in A out of a prepared tomogram, mask them as the key says, embed them.
@@ -91,5 +92,6 @@ def embed_positions(
         mask=key.mask if instances is not None else "none",
         dilate_vox=key.dilate_vox,
     )
-    vectors: npt.NDArray[np.float32] = embed_boxes(module, boxes, device=device, precision=precision)
-    return vectors
+    if key.copies not in (1, 4):
+        raise InputError(f"vectors averaged over {key.copies} copies: this cryoembed makes 1 or 4")
+    return embed_boxes(module, boxes, device=device, precision=precision, copies=1 if key.copies == 1 else 4)

@@ -99,7 +99,7 @@ def embed_picks(config: QueryRecipeConfig, store: EmbeddingStore, picks: Particl
     if not weights:
         raise InputError("the store does not say which weights made it; pass --set weights=FILE_OR_NAME")
     encoder = load_encoder(weights)
-    check_same_key(store.key, store_key(encoder.card, encoder.model_hash), where=str(config.store))
+    check_same_key(store.key, store_key(encoder.card, encoder.model_hash, copies=store.key.copies), where=str(config.store))
     vectors = np.zeros((len(picks), store.key.dim), dtype=np.float32)
     for name in picks.tomograms:
         rows = np.flatnonzero((picks.table["tomogram"] == name).to_numpy())
