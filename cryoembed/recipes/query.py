@@ -99,7 +99,8 @@ def embed_picks(config: QueryRecipeConfig, store: EmbeddingStore, picks: Particl
     if not weights:
         raise InputError("the store does not say which weights made it; pass --set weights=FILE_OR_NAME")
     encoder = load_encoder(weights)
-    check_same_key(store.key, store_key(encoder.card, encoder.model_hash, copies=store.key.copies), where=str(config.store))
+    key = store_key(encoder.card, encoder.model_hash, copies=store.key.copies)
+    check_same_key(store.key, key, where=str(config.store))
     vectors = np.zeros((len(picks), store.key.dim), dtype=np.float32)
     for name in picks.tomograms:
         rows = np.flatnonzero((picks.table["tomogram"] == name).to_numpy())
@@ -123,7 +124,15 @@ def embed_picks(config: QueryRecipeConfig, store: EmbeddingStore, picks: Particl
 
 def _read(config: QueryRecipeConfig, path: Path, store: EmbeddingStore, what: str) -> Particles:
     infos = tomogram_infos(store, config.tomograms_star)
-    return read_picks(path, store, infos, what=what, tomogram=config.tomogram, voxel_size=config.voxel_size)
+    return read_picks(
+        path,
+        store,
+        infos,
+        what=what,
+        tomogram=config.tomogram,
+        voxel_size=config.voxel_size,
+        relion_centre=config.relion_centre,
+    )
 
 
 def _labelled(examples: Particles) -> Particles:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cryoembed.errors import InputError
-from cryoembed.geometry import angstrom_to_voxel, nearest_voxel
+from cryoembed.geometry import RelionCentre, angstrom_to_voxel, nearest_voxel
 from cryoembed.io.formats import read_particles
 from cryoembed.io.mrc import read_tomogram
 from cryoembed.io.sniff import suffix_of, tomogram_name
@@ -40,6 +40,7 @@ def read_picks(
     what: str,
     tomogram: str | None = None,
     voxel_size: float | None = None,
+    relion_centre: RelionCentre = "n/2",
 ) -> Particles:
     """Read picks that lie in a store's tomograms.
 
@@ -62,7 +63,7 @@ def read_picks(
     sizes = {source.voxel_size for name in store.tomograms if (source := store.source(name)) is not None}
     if voxel_size is None and len(sizes) == 1 and suffix_of(path) != ".star":
         voxel_size = sizes.pop()  # STAR files know their own pixel size, which often is another
-    picks = read_particles(path, tomogram=tomogram, voxel_size=voxel_size, tomograms=infos)
+    picks = read_particles(path, tomogram=tomogram, voxel_size=voxel_size, tomograms=infos, relion_centre=relion_centre)
     if len(picks) == 0:
         raise InputError(f"{path} holds no picks; {what} need at least one")
     for name in picks.tomograms:
