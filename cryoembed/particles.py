@@ -60,7 +60,7 @@ class Particles:
                 table[name] = table[name].fillna("").astype(str).astype(object)
                 continue
             try:
-                table[name] = table[name].astype(dtype)
+                table[name] = table[name].astype(np.dtype(dtype))
             except (ValueError, TypeError):
                 raise InputError(f"particles: column {name!r} holds values that are not numbers") from None
         if not np.isfinite(table[list(POSITION)].to_numpy()).all():

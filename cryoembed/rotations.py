@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
@@ -39,9 +42,7 @@ def matrices_zyx(rotations: Rotation) -> npt.NDArray[np.float64]:
     return np.ascontiguousarray(np.atleast_3d(rotations.as_matrix().reshape(-1, 3, 3))[:, ::-1, ::-1])
 
 
-def _quiet_euler(rotations: Rotation, sequence: str) -> Angles:
-    import warnings
-
+def _quiet_euler(rotations: Rotation, sequence: Literal["ZYZ", "zxz"]) -> Angles:
     with warnings.catch_warnings():  # at the poles the third angle is free; scipy sets it to zero and warns
         warnings.simplefilter("ignore", UserWarning)
         return np.asarray(rotations.as_euler(sequence, degrees=True), dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Tomogram:
         If the array is not 3D or has an empty axis, or the voxel size is not a positive number.
     """
 
-    data: npt.NDArray[Any]
+    data: npt.NDArray[Any] = field(repr=False)
     voxel_size: float
     name: str
     origin: geometry.Triple = geometry.ORIGIN
@@ -67,4 +67,5 @@ class Tomogram:
     def contains(self, positions_zyx: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """(n,) whether the voxel nearest to each position lies inside the volume."""
         nearest = geometry.nearest_voxel(np.atleast_2d(self.to_voxel(positions_zyx)))
-        return np.all((nearest >= 0) & (nearest < np.asarray(self.shape)), axis=-1)
+        inside: npt.NDArray[np.bool_] = np.all((nearest >= 0) & (nearest < np.asarray(self.shape)), axis=-1)
+        return inside

@@ -119,7 +119,7 @@ def solve_multicut(
 ) -> npt.NDArray[np.int64]:
     """(nodes,) group of each node: greedy additive edge contraction, improved by Kernighan-Lin where available.
 
-    Positive costs attract. ``fast`` True takes bioimage-cpp, False the contraction written here, None what is installed.
+    Positive costs attract. ``fast`` True takes bioimage-cpp, False the contraction written here, None what is there.
     """
     if _graph is None if fast is None else not fast:
         return _contract(nodes, pairs, costs)

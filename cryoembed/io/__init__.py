@@ -1,1 +1,58 @@
-""""""
+"""Reading and writing: one file per format, one function for tomograms, two for particles.
+
+Names resolve on first use, so that `cryoembed.io.peek` needs neither numpy nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cryoembed.io.formats import FORMATS, read_particles, write_particles
+    from cryoembed.io.mrc import create_mrc, read_mrc, read_tomogram, write_mrc
+    from cryoembed.io.peek import describe
+    from cryoembed.io.shrec import ShrecModel, read_model, write_model
+    from cryoembed.io.tomogram_info import TomogramInfo, read_infos, read_tomograms_star, tomogram_info
+
+_HOME = {
+    "FORMATS": "formats",
+    "read_particles": "formats",
+    "write_particles": "formats",
+    "create_mrc": "mrc",
+    "read_mrc": "mrc",
+    "read_tomogram": "mrc",
+    "write_mrc": "mrc",
+    "describe": "peek",
+    "ShrecModel": "shrec",
+    "read_model": "shrec",
+    "write_model": "shrec",
+    "TomogramInfo": "tomogram_info",
+    "read_infos": "tomogram_info",
+    "read_tomograms_star": "tomogram_info",
+    "tomogram_info": "tomogram_info",
+}
+
+__all__ = [
+    "FORMATS",
+    "ShrecModel",
+    "TomogramInfo",
+    "create_mrc",
+    "describe",
+    "read_infos",
+    "read_model",
+    "read_mrc",
+    "read_particles",
+    "read_tomogram",
+    "read_tomograms_star",
+    "tomogram_info",
+    "write_model",
+    "write_mrc",
+    "write_particles",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-_NEIGHBOUR = 7  # whose distance is a point's own scale (Zelnik-Manor and Perona 2004, section 2)
+_NEIGHBOURS = (
+    2,
+    7,
+)  # which neighbour's distance is a point's own scale: the 7th (Zelnik-Manor and Perona 2004), fewer of few
 
 
 def spectral_clusters(
@@ -50,12 +53,13 @@ def spectral_clusters(
 
 
 def affinities(points: npt.NDArray[np.float32], weights: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
-    """(m, m) ``w_i w_j exp(-d_ij^2 / (s_i s_j))`` with s the distance to the seventh neighbour; the diagonal is in."""
+    """(m, m) ``w_i w_j exp(-d_ij^2 / (s_i s_j))`` with s the distance to a near neighbour; the diagonal is in."""
     array = np.asarray(points, dtype=np.float64)
     squares = np.square(array).sum(axis=1)
     squared = np.maximum(squares[:, None] + squares[None, :] - 2 * array @ array.T, 0)
     np.fill_diagonal(squared, 0)
-    kth = min(_NEIGHBOUR, len(array) - 1)
+    # a group of few centroids has no seventh neighbour of its own: its scale would be the distance to the next group
+    kth = min(int(np.clip(len(array) // 20, *_NEIGHBOURS)), len(array) - 1)
     scale = np.sqrt(np.partition(squared, kth, axis=1)[:, kth])
     scale = np.maximum(scale, 1e-6)
     affinity = np.exp(-squared / (scale[:, None] * scale[None, :]))
