@@ -19,7 +19,8 @@ from cryoembed.io.mrc import create_mrc, read_tomogram
 from cryoembed.io.sniff import tomogram_name
 from cryoembed.preprocess.config import Contrast
 from cryoembed.recipes.progress import progress_bar
-from cryoembed.recipes.records import fingerprint, write_records
+from cryoembed.recipes.records import write_records
+from cryoembed.store.manifest import fingerprint
 
 if TYPE_CHECKING:
     from cryoembed.models.checkpoint import LoadedModel

@@ -20,7 +20,8 @@ from cryoembed.io.atomic import replacing
 from cryoembed.io.sniff import tomogram_name
 from cryoembed.preprocess.config import Contrast
 from cryoembed.recipes.progress import progress_bar
-from cryoembed.recipes.records import fingerprint, write_records
+from cryoembed.recipes.records import write_records
+from cryoembed.store.manifest import fingerprint
 
 log = logging.getLogger(__name__)
 
