@@ -26,7 +26,13 @@ from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.dense import draw_view_pairs
 from cryoembed.views.rendering import OVERSAMPLING
 from cryoembed.views.scenes import SceneConfig
-from cryoembed.views.subtomograms import RESOLUTION_PER_VOXEL, SubtomogramConfig, build_pool, draw_box_pairs, draw_classes
+from cryoembed.views.subtomograms import (
+    RESOLUTION_PER_VOXEL,
+    SubtomogramConfig,
+    build_pool,
+    draw_box_pairs,
+    draw_classes,
+)
 
 Data = Annotated[SceneConfig | SubtomogramConfig, Field(discriminator="kind")]
 
@@ -55,10 +61,18 @@ class PretrainConfig(Config):
     def _method_fits(self) -> PretrainConfig:
         dense = self.method == "dense_simsiam"
         if dense != isinstance(self.network, VoxelNetworkConfig) or dense != isinstance(self.data, SceneConfig):
-            kinds = "network.kind dense_simsiam and data.kind scenes" if dense else "network.kind simsiam and data.kind subtomograms"
+            kinds = (
+                "network.kind dense_simsiam and data.kind scenes"
+                if dense
+                else "network.kind simsiam and data.kind subtomograms"
+            )
             raise ValueError(f"method {self.method} needs {kinds}")
+        if self.input.scale != "zscore":
+            raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
         if self.data.voxel_size != self.input.voxel_size:
-            raise ValueError(f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}")
+            raise ValueError(
+                f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
+            )
         if isinstance(self.data, SceneConfig) and self.window_vox > self.data.crop_vox:
             raise ValueError(f"window_vox {self.window_vox} is larger than data.crop_vox {self.data.crop_vox}")
         if (
@@ -126,4 +140,3 @@ def _draw(config: PretrainConfig) -> Draw:
     if config.method == "simsiam":
         return lambda generator: draw_box_pairs(pool, data, config.augment, generator, batch=config.batch)
     return lambda generator: draw_classes(pool, data, generator, classes=config.batch, views=config.views)
-

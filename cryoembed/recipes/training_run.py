@@ -18,9 +18,7 @@ from cryoembed.training.fit import FitResult, fit
 WEIGHTS = "weights.safetensors"
 
 
-def run_training(
-    objective: nn.Module, draw: Draw, config: Config, train: TrainConfig, out: Path
-) -> FitResult:
+def run_training(objective: nn.Module, draw: Draw, config: Config, train: TrainConfig, out: Path) -> FitResult:
     """Run the loop in ``out`` with a progress bar; a checkpoint made with the same settings is resumed."""
     settings = config.model_dump(mode="json", exclude={"out", "train", "name", "half"})
     with progress_bar("training", train.steps) as advance:
@@ -34,13 +32,13 @@ def finish(
     if result.stopped:
         write_records(out, config)
         return f"stopped at step {result.steps} of {train.steps}; run the same command to go on ({out})"
-    card = card.model_copy(
-        update={"steps": result.steps, "seed": train.seed, "metrics": _rounded(result.metrics)}
-    )
+    card = card.model_copy(update={"steps": result.steps, "seed": train.seed, "metrics": _rounded(result.metrics)})
     model_hash = save_weights(out / WEIGHTS, network, card, half=half)
     write_records(out, config, models={card.name: model_hash})
     loss = f"loss {result.metrics['loss']:.4g}" if "loss" in result.metrics else "no loss logged"
-    skipped = f"{result.skipped_steps} steps skipped for non-finite gradients" if result.skipped_steps else "no step skipped"
+    skipped = (
+        f"{result.skipped_steps} steps skipped for non-finite gradients" if result.skipped_steps else "no step skipped"
+    )
     return f"trained {card.name} ({model_hash}) for {result.steps} steps, {loss}, {skipped}: {out / WEIGHTS}"
 
 

@@ -1,4 +1,4 @@
-"""Two overlapping windows of one crop, and which voxels of one are which of the other (DenseSimSiam's correspondence)."""
+"""Two overlapping windows of one crop, and which voxels of one are which of the other (DenseSimSiam)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,13 @@ class WindowPairs:
 
 
 def draw_window_pairs(
-    count: int, crop_vox: int, window_vox: int, generator: np.random.Generator, *, min_overlap: float = 0.5, stride: int = 1
+    count: int,
+    crop_vox: int,
+    window_vox: int,
+    generator: np.random.Generator,
+    *,
+    min_overlap: float = 0.5,
+    stride: int = 1,
 ) -> WindowPairs:
     """Draw pairs of windows inside cubic crops that share at least ``min_overlap`` of their volume.
 

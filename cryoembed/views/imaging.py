@@ -1,7 +1,7 @@
 """A microscope in two Fourier filters: what turns a clean density crop into one that looks reconstructed.
 
-The slow way (`cryoembed.simulate.imaging`) projects tilt by tilt; this one multiplies the crop's spectrum by wedge, CTF and
-envelope and adds noise with the same wedge, cheap enough to give every training crop its own microscope.
+The slow way (`cryoembed.simulate.imaging`) projects tilt by tilt; this one multiplies the crop's spectrum by wedge,
+CTF and envelope and adds noise with the same wedge, cheap enough to give every training crop its own microscope.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ SHELLS = 256  # steps of spatial frequency between 0 and the corner of the cube,
 class ImagingRanges(Config):
     """From what each crop's microscope is drawn, uniformly unless said otherwise (domain randomisation)."""
 
-    snr: Range = Field((0.05, 1.0), description="snr_particle: variance inside particle masks, signal to noise; log-uniform")
+    snr: Range = Field(
+        (0.05, 1.0), description="snr_particle: variance inside particle masks, signal to noise; log-uniform"
+    )
     clean_probability: float = Field(0.0, ge=0, le=1, description="no wedge, no CTF, hardly any noise (the thesis)")
     tilt_max_deg: Range = (48.0, 66.0)
     axis_jitter_deg: float = 5.0
@@ -136,8 +138,8 @@ def image(
         (n, z, y, x) clean crops (even x), the mean of their tomogram taken off; a margin that is cut off later keeps
         wrapped-around streaks out.
     particle_variance, volume_variance
-        (n,) or scalars: variance of the *filtered* signal inside particles and over the whole tomogram the crop stands for.
-        The first sets the noise by ``microscopes.snr``, both set the scale.
+        (n,): variance of the *filtered* signal inside particles and over the whole tomogram the crop stands for. The
+        first sets the noise by ``microscopes.snr``, both set the scale.
     generator
         Source of the noise.
 
@@ -155,11 +157,12 @@ def image(
     scale = microscopes.gain / (noise_variance + volume_variance).sqrt()
     noisy *= scale[:, None, None, None]
     limits = [limit[:, None, None, None] for limit in (microscopes.clip_low, microscopes.clip_high)]
-    return noisy.clamp(min=limits[0], max=limits[1])
+    clipped: Tensor = noisy.clamp(min=limits[0], max=limits[1])
+    return clipped
 
 
 def white_spectrum(shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
-    """(n, z, y, x // 2 + 1) spectrum whose inverse `irfftn` is white noise of variance 1 (x even), without a forward FFT."""
+    """(n, z, y, x // 2 + 1) spectrum whose `irfftn` is white noise of variance 1 (x even): saves a forward FFT."""
     count, z, y, x = shape
     parts = generator.standard_normal((count, z, y, x // 2 + 1, 2), dtype=np.float32)
     spectrum = torch.view_as_complex(torch.from_numpy(parts))
@@ -174,7 +177,8 @@ def low_pass(volumes: Tensor, cycles_per_voxel: float) -> Tensor:
     shape = (int(volumes.shape[1]), int(volumes.shape[2]), int(volumes.shape[3]))
     squared = torch.from_numpy(_frequency(shape)).square()
     transfer = torch.exp(-np.log(2) * squared / cycles_per_voxel**2)
-    return torch.fft.irfftn(torch.fft.rfftn(volumes, dim=(1, 2, 3)) * transfer, s=shape, dim=(1, 2, 3))
+    smooth: Tensor = torch.fft.irfftn(torch.fft.rfftn(volumes, dim=(1, 2, 3)) * transfer, s=shape, dim=(1, 2, 3))
+    return smooth
 
 
 def _signal_table(voxel_size: float, ranges: ImagingRanges, generator: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -207,7 +211,7 @@ def _noise_table(ranges: ImagingRanges, generator: np.random.Generator) -> npt.N
 
 
 def _table_frequency() -> npt.NDArray[np.float64]:
-    return np.arange(SHELLS) * (np.sqrt(0.75) / (SHELLS - 1))
+    return np.asarray(np.arange(SHELLS) * (np.sqrt(0.75) / (SHELLS - 1)), dtype=np.float64)
 
 
 def _wedge(shape: Shape, tilt_max_deg: float, axis_deg: float) -> npt.NDArray[np.float32]:
@@ -216,8 +220,7 @@ def _wedge(shape: Shape, tilt_max_deg: float, axis_deg: float) -> npt.NDArray[np
     angle = np.deg2rad(axis_deg)
     across = np.abs(np.cos(angle) * fx + np.sin(angle) * fy)
     inside = across * np.tan(np.deg2rad(tilt_max_deg)) - np.abs(fz)
-    wedge = np.clip(inside * max(shape) + 0.5, 0, 1).astype(np.float32)
-    return wedge
+    return np.asarray(np.clip(inside * max(shape) + 0.5, 0, 1), dtype=np.float32)
 
 
 def _band(shape: Shape, limit: float | None) -> npt.NDArray[np.float32] | None:
@@ -247,7 +250,7 @@ def _frequency(shape: Shape) -> npt.NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def _shell(shape: Shape) -> npt.NDArray[np.int16]:
-    return np.round(_frequency(shape) / np.sqrt(0.75) * (SHELLS - 1)).astype(np.int16)
+    return np.asarray(np.round(_frequency(shape) / np.sqrt(0.75) * (SHELLS - 1)), dtype=np.int16)
 
 
 @lru_cache(maxsize=8)

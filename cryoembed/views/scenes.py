@@ -91,7 +91,9 @@ class CleanScene:
 
 def build_scenes(config: SceneConfig, structures: Sequence[Template] = ()) -> list[CleanScene]:
     """Pack ``config.scenes`` scenes of new phantoms (and some of ``structures``), with vesicles and gold."""
-    return [build_scene(config, np.random.default_rng([config.seed, index]), structures) for index in range(config.scenes)]
+    return [
+        build_scene(config, np.random.default_rng([config.seed, index]), structures) for index in range(config.scenes)
+    ]
 
 
 def build_scene(config: SceneConfig, generator: np.random.Generator, structures: Sequence[Template] = ()) -> CleanScene:
@@ -130,7 +132,9 @@ def clean_scene(
         If the volumes differ in shape, are smaller than a crop, or the density is constant.
     """
     if density.shape != ids.shape or (recorded is not None and recorded.shape != density.shape):
-        raise InputError(f"scene: density {density.shape} and instance ids {ids.shape} (or reconstruction) differ in shape")
+        raise InputError(
+            f"scene: density {density.shape} and instance ids {ids.shape} (or reconstruction) differ in shape"
+        )
     if min(density.shape) < config.crop_vox + 2 * config.margin_vox:
         raise InputError(f"scene of {density.shape} voxels is smaller than a crop with its margin; lower data.crop_vox")
     if not float(np.ptp(density)) > 0:
@@ -159,7 +163,9 @@ class Crops:
     ``imaged`` gives one noisy view of all of them; call it twice for two independent views.
     """
 
-    def __init__(self, scenes: Sequence[CleanScene], count: int, config: SceneConfig, generator: np.random.Generator) -> None:
+    def __init__(
+        self, scenes: Sequence[CleanScene], count: int, config: SceneConfig, generator: np.random.Generator
+    ) -> None:
         self.config = config
         self._scenes = [scenes[i] for i in generator.integers(len(scenes), size=count)]
         edge = config.crop_vox + 2 * config.margin_vox
@@ -197,7 +203,9 @@ class Crops:
         return {name: self._without_margin(self._cut(field)) for name, field in names.items()}
 
     def _cut(self, field: str) -> Tensor:
-        parts = [turn(getattr(scene, field)[place]) for scene, (place, turn) in zip(self._scenes, self._places, strict=True)]
+        parts = [
+            turn(getattr(scene, field)[place]) for scene, (place, turn) in zip(self._scenes, self._places, strict=True)
+        ]
         return torch.from_numpy(np.stack(parts).astype(np.float32))
 
     def _without_margin(self, volumes: Tensor) -> Tensor:

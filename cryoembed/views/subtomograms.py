@@ -171,7 +171,9 @@ def draw_boxes(
     edge, count = config.edge_vox, len(labels)
     density = _arranged(pool, config, labels, generator)
     fill = torch.from_numpy(generator.uniform(*config.fill, size=count).astype(np.float32))
-    drawn = draw_microscopes(min(config.microscopes, count), (edge, edge, edge), config.voxel_size, config.imaging, generator)
+    drawn = draw_microscopes(
+        min(config.microscopes, count), (edge, edge, edge), config.voxel_size, config.imaging, generator
+    )
     which = generator.integers(len(drawn), size=count)
     particle = (transmitted(drawn.signal, pool.power) * pool.particle_variance)[torch.from_numpy(which)]
     # a tomogram filled to a share f has the mean f and about the variance f of its particles
