@@ -26,7 +26,7 @@ class ImagingRanges(Config):
     """From what each crop's microscope is drawn, uniformly unless said otherwise (domain randomisation)."""
 
     snr: Range = Field(
-        (0.05, 1.0), description="snr_particle: variance inside particle masks, signal to noise; log-uniform"
+        (0.1, 2.0), description="snr_particle: variance inside particle masks, signal to noise; log-uniform"
     )
     clean_probability: float = Field(0.0, ge=0, le=1, description="no wedge, no CTF, hardly any noise (the thesis)")
     tilt_max_deg: Range = (48.0, 66.0)
@@ -36,7 +36,9 @@ class ImagingRanges(Config):
     phase_flip_probability: float = Field(0.5, ge=0, le=1)
     amplitude_contrast: Range = (0.07, 0.3)
     envelope: Range = Field((0.0, 1.5), description="signal falls to exp(-e) at Nyquist")
-    noise_slope: Range = Field((0.0, 2.0), description="noise amplitude falls to exp(-s) at Nyquist")
+    noise_slope: Range = Field((0.0, 1.5), description="noise amplitude falls to exp(-s) at Nyquist")
+    noise_ramp: Range = Field((0.0, 0.5), description="amplitude ~ (distance from the tilt axis)^r, as back-projected")
+    soft_filter: Range = Field((0.0, 2.5), description="reconstruction filter on both: exp(-f) at Nyquist")
     noise_rise: Range = Field((0.0, 2.0), description="extra low-frequency noise, times white")
     band_limit_probability: float = Field(0.35, ge=0, le=1, description="as if resampled from coarser voxels")
     band_limit: Range = Field((0.25, 0.5), description="cycles/voxel; 0.25 at 10 A is Nyquist of 20 A")
@@ -90,6 +92,8 @@ def draw_microscopes(
         signal = _signal_table(voxel_size, ranges, generator)[_shell(shape)]
         noise = _noise_table(ranges, generator)[_shell(shape)]
         support = wedge if band is None else wedge * band
+        support = support * _soft_table(ranges, generator)[_shell(shape)]
+        noise = noise * _ramp(shape, uniform(*ranges.noise_ramp))
         if clean:
             signal, support = np.ones_like(signal), np.ones_like(support)
         signals.append(signal * support)
@@ -208,6 +212,18 @@ def _noise_table(ranges: ImagingRanges, generator: np.random.Generator) -> npt.N
     fall = np.exp(-generator.uniform(*ranges.noise_slope) * relative**2)
     rise = generator.uniform(*ranges.noise_rise) * np.exp(-((relative / generator.uniform(0.05, 0.3)) ** 2))
     return (fall + rise).astype(np.float32)
+
+
+def _soft_table(ranges: ImagingRanges, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    relative = _table_frequency() / 0.5
+    return np.asarray(np.exp(-generator.uniform(*ranges.soft_filter) * relative**2), dtype=np.float32)
+
+
+def _ramp(shape: Shape, power: float) -> npt.NDArray[np.float32]:
+    """Noise amplitude by distance from the tilt axis y; never quite zero, as sampling is finite."""
+    fz, _, fx = _axes(shape)
+    distance = np.maximum(np.sqrt(fz**2 + fx**2), 1 / max(shape)) / 0.5
+    return np.asarray(distance**power, dtype=np.float32)
 
 
 def _table_frequency() -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import torch
 from cryoembed.views.imaging import ImagingRanges, draw_microscopes, image, radial_power, transmitted, white_spectrum
 
 SHAPE = (32, 32, 32)
-PLAIN = {"ctf_probability": 0.0, "envelope": (0.0, 0.0), "noise_slope": (0.0, 0.0), "noise_rise": (0.0, 0.0)}
+PLAIN = {"ctf_probability": 0.0, "envelope": (0.0, 0.0), "noise_slope": (0.0, 0.0), "noise_rise": (0.0, 0.0)} | {"noise_ramp": (0.0, 0.0), "soft_filter": (0.0, 0.0)}
 
 
 def microscopes(count: int = 4, **changes: object):  # type: ignore[no-untyped-def]
