@@ -67,6 +67,8 @@ class PretrainConfig(Config):
                 else "network.kind simsiam and data.kind subtomograms"
             )
             raise ValueError(f"method {self.method} needs {kinds}")
+        if self.input.scale != "zscore":
+            raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
         if self.data.voxel_size != self.input.voxel_size:
             raise ValueError(
                 f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"

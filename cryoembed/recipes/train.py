@@ -44,6 +44,8 @@ class TrainRecipeConfig(Config):
         missing = [task for task in self.tasks if task not in self.network.heads]
         if missing or not self.tasks:
             raise ValueError(f"tasks {self.tasks} need network.heads to hold them; it has {self.network.heads}")
+        if self.input.scale != "zscore":
+            raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
         if self.data.voxel_size != self.input.voxel_size:
             raise ValueError(
                 f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
@@ -59,7 +61,7 @@ def train(config: TrainRecipeConfig) -> str:
     Raises
     ------
     InputError
-        If no output folder is given, data or weights cannot be read, or a checkpoint of other settings lies in the folder.
+        If no output folder is given, data or weights cannot be read, or a checkpoint of other settings lies there.
     """
     if config.out is None:
         raise InputError("train: give an experiment folder with --out")

@@ -20,7 +20,7 @@ NOT_INSTANCES = frozenset({"vesicle", "fiducial"})
 
 
 def load_structures(specs: Sequence[StructureSpec], voxel_size: float, *, resolution: float = 12.0) -> list[Template]:
-    """Templates at ``voxel_size`` A of maps and atomic models; `InputError` if one is held back for validation or test."""
+    """Templates at ``voxel_size`` A of maps and atomic models; `InputError` if one is not of the training split."""
     expanded = [one for spec in specs for one in expand(spec)]
     for spec in expanded:
         if spec.split != "train":

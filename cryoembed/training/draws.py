@@ -15,7 +15,7 @@ Draw = Callable[[np.random.Generator], Batch]
 
 
 def batches_ahead(draw: Draw, seeds: Iterable[tuple[int, ...]], *, workers: int = 0) -> Generator[Batch, None, None]:
-    """Yield ``draw(np.random.default_rng(seed))`` for each seed, in order; ``workers`` threads stay 2 x workers ahead."""
+    """Yield ``draw(np.random.default_rng(seed))`` for each seed, in order; ``workers`` threads draw ahead."""
     if workers == 0:
         for seed in seeds:
             yield draw(np.random.default_rng(seed))

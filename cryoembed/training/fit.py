@@ -5,11 +5,9 @@ What a step sees depends on (seed, rank, step) only, so that a resumed training 
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +19,9 @@ from torch import Tensor, nn
 
 from cryoembed.errors import InputError
 from cryoembed.training import state
-from cryoembed.training.collapse import COLLAPSED_BELOW, embedding_spread
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Batch, Draw, batches_ahead
+from cryoembed.training.log import TrainingLog
 from cryoembed.training.schedule import learning_rate
 
 logger = logging.getLogger(__name__)
@@ -126,7 +124,7 @@ def _use_bf16(precision: str, accelerator: str) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if accelerator == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.backends.cpu.get_cpu_capability()
     return "AVX512" in capabilities and bool(torch.cpu._is_avx512_bf16_supported())
 
@@ -156,7 +154,7 @@ class _Loop:
 
     def run(self, draw: Draw, advance: Callable[[float], None], stop_after: int | None) -> FitResult:
         config, step, skipped, in_a_row = self.config, self.progress.step, self.progress.skipped_steps, 0
-        log = _Log(self.folder / "log.jsonl", step, self.fabric.is_global_zero)
+        log = TrainingLog(self.folder / "log.jsonl", self.progress, config.log_every, active=self.fabric.is_global_zero)
         last = min(config.steps, stop_after or config.steps)
         self.model.train()
         with _interruption() as interrupted:
@@ -175,13 +173,12 @@ class _Loop:
                         f"training diverged: {in_a_row} steps in a row without finite gradients; "
                         "lower train.learning_rate or set train.precision=fp32"
                     )
-                log.add(step, values, learning_rate(step - 1, config), skipped, every=config.log_every)
+                log.add(step, values, learning_rate(step - 1, config), skipped, last=step == config.steps)
                 advance(1)
                 if step % config.checkpoint_every == 0 and step < last:
-                    self._save(step, skipped)
+                    self._save(step, skipped, log)
             batches.close()
-        log.close(step, skipped)
-        self._save(step, skipped)
+        self._save(step, skipped, log)
         return FitResult(step, step < config.steps, skipped, log.latest)
 
     def _step(self, batches: Iterator[Batch], step: int) -> tuple[bool, dict[str, Tensor]]:
@@ -203,8 +200,8 @@ class _Loop:
             self.optimizer.step()
         return finite, {**values, "gradient_norm": norm}
 
-    def _save(self, step: int, skipped: int) -> None:
-        progress = state.Progress(step=step, skipped_steps=skipped, settings=self.progress.settings)
+    def _save(self, step: int, skipped: int, log: TrainingLog) -> None:
+        progress = self.progress.model_copy(update={"step": step, "skipped_steps": skipped, **log.state()})
         if self.fabric.is_global_zero:
             inner = getattr(self.optimizer, "optimizer", self.optimizer)
             state.save_state(self.folder / state.FILE_NAME, self.objective, inner, progress)
@@ -213,54 +210,6 @@ class _Loop:
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
     return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-
-
-class _Log:
-    """JSON lines: averages of the objective's scalars between two lines."""
-
-    def __init__(self, path: Path, step: int, active: bool) -> None:
-        self.path, self.active, self.latest = path, active, dict[str, float]()
-        self._sums: dict[str, float] = {}
-        self._spread: dict[str, float] = {}
-        self._count, self._since, self._collapsed = 0, time.perf_counter(), False
-        if active:  # lines after the checkpoint belong to steps that are done again
-            lines = path.read_text().splitlines() if path.exists() else []
-            path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
-
-    def add(self, step: int, values: dict[str, Tensor], rate: float, skipped: int, *, every: int) -> None:
-        due = step % every == 0
-        for name, value in values.items():
-            if name == "embeddings":
-                if due:
-                    self._watch(step, value)
-            else:
-                self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
-        self._count += 1
-        if due:
-            self._write(step, {"learning_rate": rate}, skipped)
-
-    def close(self, step: int, skipped: int) -> None:
-        if self._count:
-            self._write(step, {}, skipped)
-
-    def _watch(self, step: int, embeddings: Tensor) -> None:
-        spread = embedding_spread(embeddings)
-        self._spread = {"spread": spread}
-        if spread < COLLAPSED_BELOW and not self._collapsed:
-            logger.warning("step %d: embeddings have collapsed (spread %.3f, healthy is near 1)", step, spread)
-        self._collapsed = spread < COLLAPSED_BELOW
-
-    def _write(self, step: int, extra: dict[str, float], skipped: int) -> None:
-        seconds = time.perf_counter() - self._since
-        self.latest = {name: total / self._count for name, total in self._sums.items()} | self._spread
-        record = {"step": step, **self.latest, **extra, "skipped": skipped, "steps_per_s": self._count / seconds}
-        if self.active:
-            with self.path.open("a") as stream:
-                rounded = {
-                    key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in record.items()
-                }
-                stream.write(json.dumps(rounded) + "\n")
-        self._sums, self._count, self._since = {}, 0, time.perf_counter()
 
 
 @contextmanager

@@ -20,11 +20,14 @@ FILE_NAME = "checkpoint.safetensors"
 
 
 class Progress(Config):
-    """The counters of a training that go with its tensors."""
+    """The counters of a training that go with its tensors; ``sums`` over ``count`` steps await the next log line."""
 
     schema_version: int = SCHEMA_VERSION
     step: int = 0
     skipped_steps: int = 0
+    sums: dict[str, float] = {}
+    count: int = 0
+    metrics: dict[str, float] = {}
     settings: dict[str, Any] = {}
 
 

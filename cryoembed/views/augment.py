@@ -1,4 +1,4 @@
-"""What may change in a view without changing what it shows: noise, low-pass, high-pass, masked voxels (thesis, 3.2.1)."""
+"""What may change in a view without changing what it shows: noise, filters, masked voxels (thesis, section 3.2.1)."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def gaussian_transfer(shape: tuple[int, int, int], sigma: Tensor) -> Tensor:
 def filtered(volumes: Tensor, config: AugmentConfig, generator: np.random.Generator) -> Tensor:
     """Low-pass, high-pass or leave each of (n, z, y, x) volumes.
 
-    The high-pass is the difference of two Gaussians, scaled back to the s.d. the sample had, so that batch statistics do
-    not depend on how many samples were sharpened.
+    The high-pass is the difference of two Gaussians, scaled back to the s.d. the sample had, so that batch statistics
+    do not depend on how many samples were sharpened.
     """
     count, shape = len(volumes), (int(volumes.shape[1]), int(volumes.shape[2]), int(volumes.shape[3]))
     choice = torch.from_numpy(generator.random(count))
@@ -83,7 +83,8 @@ def filtered(volumes: Tensor, config: AugmentConfig, generator: np.random.Genera
 
 def _apply(volumes: Tensor, transfer: Tensor) -> Tensor:
     shape = tuple(volumes.shape[1:])
-    return torch.fft.irfftn(torch.fft.rfftn(volumes, dim=(1, 2, 3)) * transfer, s=shape, dim=(1, 2, 3))
+    result: Tensor = torch.fft.irfftn(torch.fft.rfftn(volumes, dim=(1, 2, 3)) * transfer, s=shape, dim=(1, 2, 3))
+    return result
 
 
 def _frequencies(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:

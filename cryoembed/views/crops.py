@@ -1,4 +1,4 @@
-"""Two overlapping windows of one crop, and which voxels of one are which of the other (DenseSimSiam's correspondence)."""
+"""Two overlapping windows of one crop, and which voxels of one are which of the other (DenseSimSiam)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A microscope in two Fourier filters: what turns a clean density crop into one that looks reconstructed.
 
-The slow way (`cryoembed.simulate.imaging`) projects tilt by tilt; this one multiplies the crop's spectrum by wedge, CTF and
-envelope and adds noise with the same wedge, cheap enough to give every training crop its own microscope.
+The slow way (`cryoembed.simulate.imaging`) projects tilt by tilt; this one multiplies the crop's spectrum by wedge,
+CTF and envelope and adds noise with the same wedge, cheap enough to give every training crop its own microscope.
 """
 
 from __future__ import annotations
@@ -36,12 +36,11 @@ class ImagingRanges(Config):
     phase_flip_probability: float = Field(0.5, ge=0, le=1)
     amplitude_contrast: Range = (0.07, 0.3)
     envelope: Range = Field((0.0, 1.5), description="signal falls to exp(-e) at Nyquist")
-    noise_slope: Range = Field((0.0, 2.0), description="noise amplitude falls to exp(-s) at Nyquist")
-    noise_rise: Range = Field((0.0, 2.0), description="extra low-frequency noise, times white")
-    noise_ramp: Range = Field(
-        (0.0, 1.2), description="noise power ~ (distance from the tilt axis)^r; 1: back-projection"
-    )
+    noise_slope: Range = Field((0.0, 1.5), description="noise amplitude falls to exp(-s) at Nyquist")
+    noise_ramp: Range = Field((0.0, 0.5), description="amplitude ~ (distance from the tilt axis)^r, as back-projected")
+    soft_filter: Range = Field((0.0, 2.5), description="reconstruction filter on both: exp(-f) at Nyquist")
     tilt_falloff: Range = Field((0.0, 1.0), description="amplitude of a tilt ~ cos^f: thick ice and dose weighting")
+    noise_rise: Range = Field((0.0, 2.0), description="extra low-frequency noise, times white")
     band_limit_probability: float = Field(0.35, ge=0, le=1, description="as if resampled from coarser voxels")
     band_limit: Range = Field((0.25, 0.5), description="cycles/voxel; 0.25 at 10 A is Nyquist of 20 A")
     contrast_gain: Range = (0.85, 1.2)
@@ -92,10 +91,11 @@ def draw_microscopes(
         limit = uniform(*ranges.tilt_max_deg)
         wedge = _wedge(shape, limit, uniform(-1, 1) * ranges.axis_jitter_deg)
         signal = _signal_table(voxel_size, ranges, generator)[_shell(shape)]
-        noise = _noise_table(ranges, generator)[_shell(shape)] * _ramp(shape, uniform(*ranges.noise_ramp))
-        support = wedge * _tilt_weight(shape, uniform(*ranges.tilt_falloff))
-        if band is not None:
-            support = support * band
+        noise = _noise_table(ranges, generator)[_shell(shape)]
+        support = wedge if band is None else wedge * band
+        support = support * _soft_table(ranges, generator)[_shell(shape)]
+        support = support * _tilt_weight(shape, uniform(*ranges.tilt_falloff))
+        noise = noise * _ramp(shape, uniform(*ranges.noise_ramp))
         if clean:
             signal, support = np.ones_like(signal), np.ones_like(support)
         signals.append(signal * support)
@@ -144,8 +144,8 @@ def image(
         (n, z, y, x) clean crops (even x), the mean of their tomogram taken off; a margin that is cut off later keeps
         wrapped-around streaks out.
     particle_variance, volume_variance
-        (n,) or scalars: variance of the *filtered* signal inside particles and over the whole tomogram the crop stands for.
-        The first sets the noise by ``microscopes.snr``, both set the scale.
+        (n,): variance of the *filtered* signal inside particles and over the whole tomogram the crop stands for. The
+        first sets the noise by ``microscopes.snr``, both set the scale.
     generator
         Source of the noise.
 
@@ -163,11 +163,12 @@ def image(
     scale = microscopes.gain / (noise_variance + volume_variance).sqrt()
     noisy *= scale[:, None, None, None]
     limits = [limit[:, None, None, None] for limit in (microscopes.clip_low, microscopes.clip_high)]
-    return noisy.clamp(min=limits[0], max=limits[1])
+    clipped: Tensor = noisy.clamp(min=limits[0], max=limits[1])
+    return clipped
 
 
 def white_spectrum(shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
-    """(n, z, y, x // 2 + 1) spectrum whose inverse `irfftn` is white noise of variance 1 (x even), without a forward FFT."""
+    """(n, z, y, x // 2 + 1) spectrum whose `irfftn` is white noise of variance 1 (x even): saves a forward FFT."""
     count, z, y, x = shape
     parts = generator.standard_normal((count, z, y, x // 2 + 1, 2), dtype=np.float32)
     spectrum = torch.view_as_complex(torch.from_numpy(parts))
@@ -182,7 +183,8 @@ def low_pass(volumes: Tensor, cycles_per_voxel: float) -> Tensor:
     shape = (int(volumes.shape[1]), int(volumes.shape[2]), int(volumes.shape[3]))
     squared = torch.from_numpy(_frequency(shape)).square()
     transfer = torch.exp(-np.log(2) * squared / cycles_per_voxel**2)
-    return torch.fft.irfftn(torch.fft.rfftn(volumes, dim=(1, 2, 3)) * transfer, s=shape, dim=(1, 2, 3))
+    smooth: Tensor = torch.fft.irfftn(torch.fft.rfftn(volumes, dim=(1, 2, 3)) * transfer, s=shape, dim=(1, 2, 3))
+    return smooth
 
 
 def _signal_table(voxel_size: float, ranges: ImagingRanges, generator: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -214,8 +216,27 @@ def _noise_table(ranges: ImagingRanges, generator: np.random.Generator) -> npt.N
     return (fall + rise).astype(np.float32)
 
 
+def _soft_table(ranges: ImagingRanges, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    relative = _table_frequency() / 0.5
+    return np.asarray(np.exp(-generator.uniform(*ranges.soft_filter) * relative**2), dtype=np.float32)
+
+
+def _ramp(shape: Shape, power: float) -> npt.NDArray[np.float32]:
+    """Noise amplitude by distance from the tilt axis y; never quite zero, as sampling is finite."""
+    fz, _, fx = _axes(shape)
+    distance = np.maximum(np.sqrt(fz**2 + fx**2), 1 / max(shape)) / 0.5
+    return np.asarray(distance**power, dtype=np.float32)
+
+
+def _tilt_weight(shape: Shape, exponent: float) -> npt.NDArray[np.float32]:
+    """``cos(tilt) ** exponent`` of the projection that each frequency comes from."""
+    fz, _, fx = _axes(shape)
+    across = np.maximum(np.abs(fx), 1e-6)
+    return np.asarray((across / np.hypot(fz, across)) ** exponent, dtype=np.float32)
+
+
 def _table_frequency() -> npt.NDArray[np.float64]:
-    return np.arange(SHELLS) * (np.sqrt(0.75) / (SHELLS - 1))
+    return np.asarray(np.arange(SHELLS) * (np.sqrt(0.75) / (SHELLS - 1)), dtype=np.float64)
 
 
 def _wedge(shape: Shape, tilt_max_deg: float, axis_deg: float) -> npt.NDArray[np.float32]:
@@ -224,22 +245,7 @@ def _wedge(shape: Shape, tilt_max_deg: float, axis_deg: float) -> npt.NDArray[np
     angle = np.deg2rad(axis_deg)
     across = np.abs(np.cos(angle) * fx + np.sin(angle) * fy)
     inside = across * np.tan(np.deg2rad(tilt_max_deg)) - np.abs(fz)
-    wedge = np.clip(inside * max(shape) + 0.5, 0, 1).astype(np.float32)
-    return wedge
-
-
-def _ramp(shape: Shape, exponent: float) -> npt.NDArray[np.float32]:
-    """Amplitude of back-projected white noise: its power grows with the distance from the tilt axis, it streaks along y."""
-    fz, _, fx = _axes(shape)
-    from_axis = np.sqrt(fz**2 + fx**2) / 0.5
-    return np.asarray(np.maximum(from_axis, 1 / max(shape)) ** (exponent / 2), dtype=np.float32)
-
-
-def _tilt_weight(shape: Shape, exponent: float) -> npt.NDArray[np.float32]:
-    """``cos(tilt) ** exponent`` of the projection that each frequency comes from."""
-    fz, _, fx = _axes(shape)
-    across = np.maximum(np.abs(fx), 1e-6)
-    return np.asarray((across / np.hypot(fz, across)) ** exponent, dtype=np.float32)
+    return np.asarray(np.clip(inside * max(shape) + 0.5, 0, 1), dtype=np.float32)
 
 
 def _band(shape: Shape, limit: float | None) -> npt.NDArray[np.float32] | None:
@@ -269,7 +275,7 @@ def _frequency(shape: Shape) -> npt.NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def _shell(shape: Shape) -> npt.NDArray[np.int16]:
-    return np.round(_frequency(shape) / np.sqrt(0.75) * (SHELLS - 1)).astype(np.int16)
+    return np.asarray(np.round(_frequency(shape) / np.sqrt(0.75) * (SHELLS - 1)), dtype=np.int16)
 
 
 @lru_cache(maxsize=8)

@@ -51,7 +51,8 @@ def render(template: FineTemplate, generator: np.random.Generator, shift_zyx_vox
     half = (fine.shape[-1] - 1) / 2
     centre = fine.shape[-1] // 2
     grid = (source * OVERSAMPLING + centre - half) / half
-    return F.grid_sample(fine, grid.flip(-1)[None], align_corners=True, padding_mode="zeros")[0, 0]
+    turned: Tensor = F.grid_sample(fine, grid.flip(-1)[None], align_corners=True, padding_mode="zeros")
+    return turned[0, 0]
 
 
 def paste(box: Tensor, cube: Tensor, centre_zyx: npt.NDArray[np.int64]) -> None:

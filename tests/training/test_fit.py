@@ -83,11 +83,15 @@ def test_loss_falls_and_log_has_one_line_per_five_steps(tmp_path: Path) -> None:
 def test_resume_rewrites_the_log_lines_it_does_again(tmp_path: Path) -> None:
     train(tmp_path, stop_after=13)
     with (tmp_path / "log.jsonl").open("a") as stream:
-        stream.write('{"step": 20, "loss": 99.0}\n')
+        stream.write('{"step": 20, "loss": 99.0}\n{"step": 1')
     train(tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [5, 10, 13, 15, 20, 25, 30]
+    assert [line["step"] for line in lines] == [5, 10, 15, 20, 25, 30]
     assert all(line["loss"] < 99 for line in lines)
+    train(tmp_path / "whole")
+    whole = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    timing = {"steps_per_s": 0}
+    assert [line | timing for line in lines] == [line | timing for line in whole]
 
 
 def test_step_with_non_finite_gradient_is_skipped_and_counted(tmp_path: Path) -> None:
@@ -107,7 +111,7 @@ def test_step_with_non_finite_gradient_is_skipped_and_counted(tmp_path: Path) ->
 
 def test_training_that_only_skips_is_stopped_with_a_remedy(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 100})
-    with pytest.raises(InputError, match="diverged.*learning_rate"):
+    with pytest.raises(InputError, match=r"diverged.*learning_rate"):
         fit(Toy(), lambda g: {name: value * torch.inf for name, value in draw(g).items()}, config, folder=tmp_path)
 
 
