@@ -63,7 +63,8 @@ def test_pasted_cube_lies_at_its_centre_and_is_cut_at_borders() -> None:
 
 
 def test_batch_holds_views_of_each_class_and_nuisances_last(pool: SubtomogramPool) -> None:
-    config = CONFIG.model_copy(update={"nuisance_share": 0.4})
+    noisy = CONFIG.imaging.model_copy(update={"snr": (0.1, 0.3)})  # where noise rules, a box is as its tomogram
+    config = CONFIG.model_copy(update={"nuisance_share": 0.4, "imaging": noisy})
     batch = draw_classes(pool, config, np.random.default_rng(0), classes=7, views=3)
     assert batch["input"].shape == (21, 1, 16, 16, 16)
     labels, counts = np.unique(batch["label"].numpy(), return_counts=True)
