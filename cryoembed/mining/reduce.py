@@ -58,8 +58,8 @@ def pca(vectors: Vectors, components: int = 2) -> Reduced:
 def umap(vectors: Vectors, config: UmapConfig | None = None) -> Reduced:
     """Seeded UMAP by cosine distance (the first call compiles for half a minute).
 
-    Above ``max_rows`` it is fitted on a random sample, and the note says so; each other row is placed at the mean of its
-    five nearest fitted rows (UMAP's own transform compiles for another minute and moves points by chance).
+    Above ``max_rows`` it is fitted on a random sample, and the note says so; each other row is placed at the mean of
+    its five nearest fitted rows (UMAP's own transform compiles for another minute and moves points by chance).
     """
     config = config or UmapConfig()
     n = len(vectors)

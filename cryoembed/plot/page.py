@@ -43,7 +43,6 @@ _CONFIG = {
     "displaylogo": False,
     "responsive": True,
     "showSendToCloud": False,
-    "plotlyServerURL": "",
     "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
 }
 

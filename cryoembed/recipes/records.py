@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -13,9 +12,9 @@ from typing import Any
 import cryoembed
 from cryoembed.config import Config
 from cryoembed.io.atomic import replacing
+from cryoembed.store.manifest import fingerprint
 
 LIBRARIES = ("numpy", "scipy", "torch", "faiss-gpu", "faiss-cpu", "scikit-learn", "bioimage-cpp", "mrcfile", "pandas")
-_SAMPLE_BYTES = 1 << 20
 
 
 def write_records(
@@ -29,7 +28,7 @@ def write_records(
         "cryoembed": cryoembed.__version__,
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
-        "inputs": {str(path): fingerprint(Path(path)) for path in inputs},
+        "inputs": {str(path): fingerprint(Path(path)) for path in inputs if Path(path).is_file()},
         "models": dict(models or {}),
         **extra,
     }
@@ -37,19 +36,6 @@ def write_records(
         temporary.write_text(config.to_yaml())
     with replacing(out / "provenance.json") as temporary:
         temporary.write_text(json.dumps(provenance, indent=1, sort_keys=True) + "\n")
-
-
-def fingerprint(path: Path) -> str:
-    """16 hex digits from a file's size and its first, middle and last megabyte: quick on a 10 GB tomogram."""
-    if not path.is_file():
-        return ""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as stream:
-        for start in sorted({0, max(0, size // 2 - _SAMPLE_BYTES // 2), max(0, size - _SAMPLE_BYTES)}):
-            stream.seek(start)
-            digest.update(stream.read(_SAMPLE_BYTES))
-    return digest.hexdigest()[:16]
 
 
 def _version(name: str) -> str | None:

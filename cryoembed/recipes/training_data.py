@@ -61,6 +61,8 @@ def _recorded_scene(folder: Path, config: SceneConfig, inputs: InputConfig) -> C
     keep = np.array([label not in NOT_INSTANCES for label in labels])
     keep[0] = False
     ids = np.asarray(model.occupancy_mask.data, dtype=np.int32)
-    recorded = prepare(model.reconstruction, inputs).tomogram.data
     density = np.asarray(model.grandmodel.data, dtype=np.float32)
+    # the truth says which sign particles have; no need to guess
+    agreement = np.vdot(density - density.mean(), np.asarray(model.reconstruction.data, dtype=np.float32))
+    recorded = prepare(model.reconstruction, inputs, contrast="bright" if agreement > 0 else "dark").tomogram.data
     return clean_scene(density, np.where(keep[ids], ids, 0).astype(np.int32), config, recorded=recorded)

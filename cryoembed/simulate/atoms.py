@@ -15,7 +15,7 @@ _BLOCK = 20000  # atoms per matrix product: bounds memory at about box^2 * 80 kB
 
 def sigma_of_resolution(resolution: float, voxel_size: float) -> float:
     """Gaussian s.d. (A) of a map at this resolution (its Fourier amplitude is 1/e there), never below half a voxel."""
-    return max(resolution / (np.pi * np.sqrt(2.0)), 0.5 * voxel_size)
+    return float(max(resolution / (np.pi * np.sqrt(2.0)), 0.5 * voxel_size))
 
 
 def splat(
@@ -38,7 +38,7 @@ def splat(
     """
     positions = np.atleast_2d(np.asarray(positions_zyx, dtype=np.float64))
     weights = np.asarray(weights, dtype=np.float64)
-    edges = (np.arange(box_vox + 1) - 0.5 - box_vox // 2) * voxel_size
+    edges = np.asarray((np.arange(box_vox + 1) - 0.5 - box_vox // 2) * voxel_size, dtype=np.float64)
     density = np.zeros((box_vox, box_vox, box_vox), dtype=np.float64)
     order = np.argsort(positions[:, 0], kind="stable")  # along z a block of atoms touches a few slices only
     for start in range(0, len(order), _BLOCK):
@@ -85,7 +85,9 @@ def template_from_atoms(
     needed = 2 * int(np.ceil(reach / voxel_size)) + 1
     size = needed if box_vox is None else box_vox
     if size < needed:
-        raise InputError(f"template {name}: a box of {size} voxels is smaller than the particle; give at least {needed}")
+        raise InputError(
+            f"template {name}: a box of {size} voxels is smaller than the particle; give at least {needed}"
+        )
     density = splat(positions, weights / weights.sum(), size, voxel_size, sigma)
     density *= np.float32(mass_kda * DENSITY_PER_KDA / voxel_size**3 / density.sum(dtype=np.float64))
     return Template(name, density, voxel_size, float(mass_kda), symmetry, split)
@@ -94,4 +96,4 @@ def template_from_atoms(
 def _profile(centres: Points, edges: Points, sigma: float) -> npt.NDArray[np.float32]:
     """(n, box) share of each Gaussian in each voxel along one axis."""
     cumulative = 0.5 * erf((edges[None, :] - centres[:, None]) / (np.sqrt(2.0) * sigma))
-    return np.diff(cumulative, axis=1).astype(np.float32)
+    return np.asarray(np.diff(cumulative, axis=1), dtype=np.float32)

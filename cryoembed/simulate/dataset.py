@@ -1,4 +1,4 @@
-"""Whole data sets: ``model_N`` folders in SHREC 2021's layout with exact truth beside, resumable, same seed same bytes."""
+"""Whole data sets: ``model_N`` folders in SHREC 2021's layout, exact truth beside; resumable, repeatable."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def simulate_dataset(
     return Written(tuple(names[index] for index in todo), tuple(kept), particles)
 
 
-def simulate_model(
-    config: DatasetConfig, index: int, shared: Sequence[Template] | None = None
-) -> tuple[Scene, Imaged]:
+def simulate_model(config: DatasetConfig, index: int, shared: Sequence[Template] | None = None) -> tuple[Scene, Imaged]:
     """One model in memory: the sample with its truth, and its tomogram.
 
     Parameters
@@ -147,7 +145,9 @@ def simulate_model(
     counts = dict.fromkeys((t.name for t in templates), config.counts) if isinstance(config.counts, int) else None
     if isinstance(config.counts, dict):
         known = {template.name for template in templates}
-        counts = {name: number for name, number in config.counts.items() if name in known or not config.separate_species}
+        counts = {
+            name: number for name, number in config.counts.items() if name in known or not config.separate_species
+        }
     scene = pack(
         templates,
         config.shape,
@@ -164,9 +164,7 @@ def simulate_model(
     lacking = shortfall(scene, config.crowding)
     if lacking is not None and not config.allow_shortfall:
         raise InputError(f"model_{index}: {lacking} (or set allow_shortfall: true)")
-    imaged = image(
-        scene.density, config.voxel_size, config.imaging, generator, occupancy=scene.macromolecule_mask()
-    )
+    imaged = image(scene.density, config.voxel_size, config.imaging, generator, occupancy=scene.macromolecule_mask())
     return scene, imaged
 
 
@@ -197,7 +195,9 @@ def settings_digest(config: DatasetConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _random_templates(count: int, config: DatasetConfig, generator: np.random.Generator, split: Split) -> list[Template]:
+def _random_templates(
+    count: int, config: DatasetConfig, generator: np.random.Generator, split: Split
+) -> list[Template]:
     assert split in get_args(Split)
     specs = [
         random_spec(generator, mass_range_kda=config.mass_range_kda, families=config.families, split=split)

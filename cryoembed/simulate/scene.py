@@ -11,16 +11,13 @@ import numpy.typing as npt
 
 from cryoembed import geometry
 from cryoembed.errors import InputError
-from cryoembed.particles import QUATERNION, Particles
-from cryoembed.rotations import random_rotations
-from cryoembed.simulate.objects import Solid, gold_bead, vesicle
-from cryoembed.simulate.template import MASK_THRESHOLD, Mask, Template, Volume, occupied, rotate
+from cryoembed.particles import Particles
+from cryoembed.simulate.canvas import Canvas, Shape
+from cryoembed.simulate.objects import gold_bead, vesicle
+from cryoembed.simulate.template import MASK_THRESHOLD, Mask, Template, Volume
 
 logger = logging.getLogger(__name__)
 
-Shape = tuple[int, int, int]
-_PROBES = 48  # voxels of a particle looked up before all of them are
-_ORIENTATIONS = 4  # tried before a particle is given up
 _GIVE_UP = 25  # failed top-up particles in a row after which the volume counts as full
 
 
@@ -38,7 +35,7 @@ class Scene:
         (z, y, x) int32; 0 background, else 1 + row in ``particles``.
     particles
         Rows in order of placing (the largest first), positions in A of each centre of mass, rotations (NaN for
-        vesicles and fiducials), ``label``, ``mass_kda`` (NaN for those).
+        vesicles and fiducials), ``label``, ``mass_kda`` (NaN for those), ``instance`` (the occupancy id).
     classes
         Labels in order of their class number.
     crowding
@@ -116,10 +113,10 @@ def pack(
         raise InputError("packing: give either counts or crowding")
     if crowding is not None and not 0 < crowding < 1:
         raise InputError(f"packing: crowding {crowding} is no fraction of the volume between 0 and 1")
-    canvas = _Canvas(shape_zyx, voxel_size, gap=gap, margin=margin)
+    canvas = Canvas(shape_zyx, voxel_size, gap=gap, margin=margin)
     classes = (*(t.name for t in templates), *(["vesicle"] * (vesicles > 0)), *(["fiducial"] * (fiducials > 0)))
     for _ in range(vesicles):
-        canvas.place_solid(vesicle(generator, voxel_size, shape_zyx), classes.index("vesicle") + 1, generator, tries)
+        _place_vesicle(canvas, classes.index("vesicle") + 1, generator, tries)
     for _ in range(fiducials):
         canvas.place_solid(gold_bead(generator, voxel_size), classes.index("fiducial") + 1, generator, tries)
 
@@ -135,7 +132,16 @@ def pack(
     while goal is not None and canvas.filled < goal and failures < _GIVE_UP:
         index = int(generator.choice(len(templates), p=chances))
         failures = 0 if canvas.place(templates[index], index + 1, generator, threshold, tries) else failures + 1
-    scene = canvas.scene(tomogram, classes, missed if goal is None else {})
+    scene = Scene(
+        canvas.density,
+        canvas.class_mask,
+        canvas.occupancy,
+        canvas.particles(tomogram),
+        classes,
+        voxel_size,
+        canvas.filled / float(np.prod(shape_zyx)),
+        missed if goal is None else {},
+    )
     if (text := shortfall(scene, crowding)) is not None:
         logger.warning("%s: %s", tomogram, text)
     return scene
@@ -160,129 +166,7 @@ def truth_is_consistent(scene: Scene) -> npt.NDArray[np.bool_]:
     inside = np.all((nearest >= 0) & (nearest < scene.occupancy_mask.shape), axis=1)
     ids = np.zeros(len(nearest), dtype=np.int64)
     ids[inside] = scene.occupancy_mask[tuple(nearest[inside].T)]
-    return ids == np.arange(1, len(nearest) + 1)
-
-
-class _Canvas:
-    """The volumes being filled. Not thread-safe; everything random comes from the generator passed in."""
-
-    def __init__(self, shape: Shape, voxel_size: float, *, gap: float, margin: float) -> None:
-        self.shape, self.voxel_size = shape, voxel_size
-        self.margin, self.gap = margin / voxel_size, gap / voxel_size
-        self.density: Volume = np.zeros(shape, dtype=np.float32)
-        self.class_mask = np.zeros(shape, dtype=np.int16)
-        self.occupancy = np.zeros(shape, dtype=np.int32)
-        self.blocked = np.zeros(shape, dtype=np.bool_)  # occupied, or nearer than the gap to it
-        self.rows: list[dict[str, object]] = []
-        self.filled = 0
-
-    def place(
-        self, template: Template, label_id: int, generator: np.random.Generator, threshold: float, tries: int
-    ) -> bool:
-        """Find a free place for one more particle; False if there is none among those tried."""
-        for _ in range(_ORIENTATIONS):
-            rotation = random_rotations(1, generator)[0]
-            shift = generator.uniform(-0.5, 0.5, size=3)
-            density = rotate(template, rotation, shift)
-            centre = template.box_vox // 2
-            mask = occupied(density, template.interior * threshold, (centre,) * 3, template.voxel_size)
-            offsets = np.argwhere(mask) - centre
-            at = self._free_place(offsets, generator, tries)
-            if at is None:
-                continue
-            row = dict(zip(QUATERNION, rotation.as_quat(), strict=True))
-            self._write(density, offsets, at, centre, label_id, {**row, "label": template.name, "mass_kda": template.mass_kda}, shift)
-            self.filled += len(offsets)
-            return True
-        return False
-
-    def place_solid(self, solid: Solid, label_id: int, generator: np.random.Generator, tries: int) -> bool:
-        """Place a vesicle or bead; a vesicle may stick out of the volume."""
-        centre = solid.density.shape[0] // 2
-        offsets = np.argwhere(solid.mask) - centre
-        at = self._free_place(offsets, generator, tries, may_stick_out=solid.may_stick_out)
-        if at is None:
-            return False
-        self._write(solid.density, offsets, at, centre, label_id, {"label": solid.label, "mass_kda": np.nan}, np.zeros(3))
-        return True
-
-    def _free_place(
-        self, offsets: npt.NDArray[np.int64], generator: np.random.Generator, tries: int, *, may_stick_out: bool = False
-    ) -> npt.NDArray[np.int64] | None:
-        """A random voxel around which all offsets are free, None if no try found one."""
-        size = np.array(self.shape)
-        low, high = -offsets.min(axis=0) + self.margin, size - 1 - offsets.max(axis=0) - self.margin
-        if may_stick_out:
-            low, high = np.zeros(3), size - 1.0
-        low, high = np.ceil(low).astype(np.int64), np.floor(high).astype(np.int64)
-        if len(offsets) == 0 or (high < low).any():
-            return None
-        places = generator.integers(low, high + 1, size=(tries, 3))
-        if may_stick_out:
-            return self._first_free_clipped(offsets, places[:20])
-        strides = np.array([self.shape[1] * self.shape[2], self.shape[2], 1])
-        flat_offsets, flat_places, blocked = offsets @ strides, places @ strides, self.blocked.reshape(-1)
-        probes = flat_offsets[:: max(1, len(flat_offsets) // _PROBES)]
-        maybe = np.flatnonzero(~blocked[flat_places[:, None] + probes].any(axis=1))
-        for index in maybe:
-            if not blocked[flat_places[index] + flat_offsets].any():
-                return np.asarray(places[index], dtype=np.int64)
-        return None
-
-    def _first_free_clipped(
-        self, offsets: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64] | None:
-        for place in places:
-            voxels = offsets + place
-            inside = voxels[np.all((voxels >= 0) & (voxels < self.shape), axis=1)]
-            if len(inside) and not self.blocked[tuple(inside.T)].any():
-                return place
-        return None
-
-    def _write(
-        self,
-        density: Volume,
-        offsets: npt.NDArray[np.int64],
-        at: npt.NDArray[np.int64],
-        centre: int,
-        label_id: int,
-        row: dict[str, object],
-        shift: npt.NDArray[np.float64],
-    ) -> None:
-        slices = geometry.box_slices(tuple(at - centre), density.shape, self.shape)
-        if slices is not None:
-            self.density[slices[0]] += density[slices[1]]
-        voxels = offsets + at
-        index = tuple(voxels[np.all((voxels >= 0) & (voxels < self.shape), axis=1)].T)
-        self.rows.append({**dict(zip("zyx", (at + shift) * self.voxel_size, strict=True)), **row})
-        self.occupancy[index] = len(self.rows)
-        self.class_mask[index] = label_id
-        self.blocked[index] = True
-        if self.gap > 0:
-            self._block_around(np.stack(index, axis=1))
-
-    def _block_around(self, voxels: npt.NDArray[np.int64]) -> None:
-        """Block what is nearer than the gap to these voxels."""
-        from scipy import ndimage
-
-        reach = int(np.ceil(self.gap))
-        low = np.maximum(voxels.min(axis=0) - reach, 0)
-        high = np.minimum(voxels.max(axis=0) + reach + 1, self.shape)
-        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        free = np.ones(tuple(high - low), dtype=np.bool_)
-        free[tuple((voxels - low).T)] = False
-        self.blocked[window] |= ndimage.distance_transform_edt(free) <= self.gap
-
-    def scene(self, tomogram: str, classes: tuple[str, ...], missed: Mapping[str, int]) -> Scene:
-        """Freeze what was placed."""
-        columns = ("z", "y", "x", *QUATERNION, "label", "mass_kda")
-        table = {name: [row.get(name, np.nan) for row in self.rows] for name in columns}
-        positions = np.array([table.pop(axis) for axis in "zyx"], dtype=np.float64).T.reshape(-1, 3)
-        particles = Particles.from_arrays(tomogram, positions, **table)
-        crowding = self.filled / float(np.prod(self.shape))
-        return Scene(
-            self.density, self.class_mask, self.occupancy, particles, classes, self.voxel_size, crowding, missed
-        )
+    return np.asarray(ids == np.arange(1, len(nearest) + 1), dtype=np.bool_)
 
 
 def _check(templates: Sequence[Template], shape: Shape, voxel_size: float, margin: float) -> None:
@@ -302,6 +186,15 @@ def _check(templates: Sequence[Template], shape: Shape, voxel_size: float, margi
                 f"box of {min(shape)} voxels ({room:.0f} A inside the margin) is smaller than the particle "
                 f"{template.name} ({extent:.0f} A); make the volume larger or leave the species out"
             )
+
+
+def _place_vesicle(canvas: Canvas, label_id: int, generator: np.random.Generator, tries: int) -> None:
+    """Ever smaller vesicles until one fits beside those that are there."""
+    for largest in (500.0, 350.0, 250.0, 150.0):
+        solid = vesicle(generator, canvas.voxel_size, canvas.shape, radius_range=(100.0, largest))
+        if canvas.place_solid(solid, label_id, generator, tries):
+            return
+    logger.warning("no place was found for one more vesicle; ask for fewer")
 
 
 def _chances(weights: Sequence[float] | None, count: int) -> npt.NDArray[np.float64]:

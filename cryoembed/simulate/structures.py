@@ -75,7 +75,9 @@ def structure_template(spec: StructureSpec, voxel_size: float, *, resolution: fl
         )
     if suffix in MAP_SUFFIXES:
         if spec.mass_kda is None:
-            raise InputError(f"map {spec.path}: give mass_kda, the mass of what it holds; maps have no scale of their own")
+            raise InputError(
+                f"map {spec.path}: give mass_kda, the mass of what it holds; maps have no scale of their own"
+            )
         loaded = read_tomogram(spec.path)
         return template_from_map(
             name, loaded.data, loaded.voxel_size, spec.mass_kda, voxel_size, symmetry=spec.symmetry, split=spec.split
@@ -152,7 +154,9 @@ def read_atoms(
             mass += element.weight * atom.occ
             positions.append((atom.pos.z, atom.pos.y, atom.pos.x))
             coefficients = element.c4322
-            weights.append((sum(coefficients.a) if coefficients is not None else element.atomic_number / 2.4) * atom.occ)
+            weights.append(
+                (sum(coefficients.a) if coefficients is not None else element.atomic_number / 2.4) * atom.occ
+            )
         if not hydrogens:
             # free residue less the water lost to its neighbour; a truncated residue gains a little too much
             mass += max(gemmi.find_tabulated_residue(residue.name).hydrogen_count - 2, 0) * 1.008

@@ -22,7 +22,7 @@ Split = Literal["train", "validation", "test"]
 # mass_kda * DENSITY_PER_KDA, so that well-resolved protein has density 1 whatever the voxel size.
 DENSITY_PER_KDA = 1000 / 0.81
 MASK_THRESHOLD = 0.3  # of the mass-weighted mean density: close to the molecular envelope at 10 A
-_PLUG = 30.0  # A: largest radius of the ball that marks the centre of a hollow particle as its own
+_PLUG = 60.0  # A: largest radius of the ball that marks the centre of a hollow particle as its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Template:
     Raises
     ------
     InputError
-        If the box is not a cube, the density is not finite, the mass is not positive, or the integral is off by over 2 %.
+        If the box is not a cube, mass or voxel size is not positive, or the integral is off by over 2 %.
     """
 
     name: str
@@ -144,7 +144,9 @@ def calibrated(
     needed = 2 * int(np.ceil(np.sqrt(((inside - offset) ** 2).sum(axis=1).max())) + 2) + 1
     size = needed if box_vox is None else box_vox
     if size < needed - 4:
-        raise InputError(f"template {name}: a box of {size} voxels is smaller than the particle; give at least {needed}")
+        raise InputError(
+            f"template {name}: a box of {size} voxels is smaller than the particle; give at least {needed}"
+        )
     centred = _resized(clipped, offset, size)
     centred *= mass_kda * DENSITY_PER_KDA / (centred.sum() * voxel_size**3)
     return Template(name, centred.astype(np.float32), voxel_size, float(mass_kda), symmetry, split)
@@ -184,7 +186,7 @@ def rotate(
 
 
 def occupied(density: Volume, level: float, centre_zyx_vox: tuple[int, int, int], voxel_size: float) -> Mask:
-    """Voxels above ``level``; if the centre is hollow, a ball (to the walls, at most 30 A in radius) marks it.
+    """Voxels above ``level``; if the centre is hollow, a ball (to the walls, at most 60 A in radius) marks it.
 
     Scorers look up the truth at a particle's centre, so the centre must belong to the particle, and nothing else may
     be packed there.

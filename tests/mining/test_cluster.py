@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from cryoembed.errors import InputError
 from cryoembed.mining.cluster import ClusterConfig, by_size, cluster, kmeans, medoids
-from cryoembed.mining.spectral import affinities, eigengap, spectral_clusters
+from cryoembed.mining.spectral import eigengap, landmark_embedding, mixtures
 from tests.store.planted import blobs
 
 
@@ -30,7 +30,7 @@ def test_the_eigengap_finds_the_number_of_blobs(sizes: list[int]) -> None:
 
 
 def test_parts_are_split_by_spectral_clustering() -> None:
-    vectors, classes, _ = blobs([60, 50, 40, 30], dim=16)
+    vectors, classes, _ = blobs([80, 70, 60, 50], dim=16)
     found = cluster(vectors, ClusterConfig(k=1, n_clusters=4, spectral="parts"))
     assert adjusted_rand_score(classes, found.labels) == 1
     found = cluster(vectors, ClusterConfig(k=4, n_clusters=2, spectral="parts"))
@@ -109,21 +109,43 @@ def test_renumbering_by_size_keeps_the_partition(values: list[int]) -> None:
     assert (sizes > 0).all()
 
 
-def test_weights_act_like_repeated_points() -> None:
-    points, _, _ = blobs([3, 3], spread=0.1)
-    plain, weighted = affinities(points), affinities(points, np.arange(1, 7))
-    np.testing.assert_allclose(weighted, plain * np.outer(np.arange(1, 7), np.arange(1, 7)))
-    np.testing.assert_allclose(np.diag(plain), 1)
+def test_noisy_blobs_are_found_with_their_number() -> None:
+    """Noise 1.6 times longer than the blobs are apart from the origin, in 64 dimensions; sizes from 30 to 400."""
+    generator = np.random.default_rng(6)
+    sizes = generator.integers(30, 400, 6)
+    directions = np.linalg.qr(generator.normal(size=(64, 6)))[0].T
+    classes = np.repeat(np.arange(6), sizes)
+    points = directions[classes] + generator.normal(size=(len(classes), 64)) * 0.2
+    vectors = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    found = cluster(vectors)
+    assert len(found) == 6
+    assert adjusted_rand_score(classes, found.labels) > 0.95
 
 
-def test_the_eigengap_is_the_largest_step() -> None:
-    assert eigengap(np.array([0.0, 0.01, 0.02, 0.8, 0.9])) == 3
-    assert eigengap(np.array([0.0])) == 1
+def test_a_point_is_a_mixture_of_its_nearest_landmarks() -> None:
+    vectors, _, directions = blobs([20, 20, 20, 20])
+    landmarks = directions.astype(np.float32)
+    weights = mixtures(vectors, landmarks).toarray()
+    distances = np.linalg.norm(vectors[:, None] - landmarks[None], axis=2)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    np.testing.assert_array_equal((weights > 0).sum(axis=1), 3)
+    np.testing.assert_array_equal(weights.argmax(axis=1), distances.argmin(axis=1))
+    np.testing.assert_array_equal(weights.argmin(axis=1), distances.argmax(axis=1))
 
 
-def test_spectral_of_one_two_or_equal_many_points() -> None:
-    points = blobs([4])[0]
-    assert spectral_clusters(points[:1]).tolist() == [0]
-    assert spectral_clusters(points[:2], 2).tolist() == [0, 1]
-    assert sorted(spectral_clusters(points, 4).tolist()) == [0, 1, 2, 3]
-    assert spectral_clusters(points, 1).tolist() == [0] * 4
+def test_landmark_coordinates_are_eigenvectors_of_the_full_graph() -> None:
+    vectors, _, _ = blobs([15, 15, 15], spread=0.2)
+    landmarks = vectors[::5]
+    values, coordinates = landmark_embedding(vectors, landmarks, 3)
+    weights = mixtures(vectors, landmarks).toarray()
+    graph = weights @ np.diag(1 / weights.sum(axis=0)) @ weights.T  # (n, n), rows sum to 1
+    np.testing.assert_allclose(graph.sum(axis=1), 1)
+    np.testing.assert_allclose(graph @ coordinates, coordinates * values, atol=1e-10)
+    assert values[0] == pytest.approx(1)
+
+
+def test_the_eigengap_is_the_largest_step_after_the_first() -> None:
+    assert eigengap(np.array([1.0, 0.99, 0.98, 0.3, 0.2]), 30) == 3
+    assert eigengap(np.array([1.0, 0.3, 0.1, 0.05, 0.01]), 30) == 2
+    assert eigengap(np.array([1.0, 0.99, 0.98, 0.97, 0.3]), 3) in (2, 3)
+    assert eigengap(np.array([1.0]), 30) == 1

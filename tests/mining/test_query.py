@@ -68,9 +68,8 @@ def test_a_class_of_two_looks_needs_two_prototypes() -> None:
     found = prototypes(members, QueryConfig())
     assert found.shape == (3, 8)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
-    assert ((found @ members[looks == 0].mean(axis=0)).max() > 0.95) and (
-        (found @ members[looks == 1].mean(axis=0)).max() > 0.95
-    )
+    for look in (0, 1):
+        assert (found @ members[looks == look].mean(axis=0)).max() > 0.95
     assert prototypes(members[:9], QueryConfig()).shape == (1, 8)
     assert prototypes(np.repeat(members[:1], 30, axis=0), QueryConfig()).shape == (1, 8)
 

@@ -9,7 +9,8 @@ import torch
 from cryoembed.views.imaging import ImagingRanges, draw_microscopes, image, radial_power, transmitted, white_spectrum
 
 SHAPE = (32, 32, 32)
-PLAIN = {"ctf_probability": 0.0, "envelope": (0.0, 0.0), "noise_slope": (0.0, 0.0), "noise_rise": (0.0, 0.0)} | {"noise_ramp": (0.0, 0.0), "soft_filter": (0.0, 0.0)}
+FLAT = ("envelope", "noise_slope", "noise_rise", "noise_ramp", "tilt_falloff", "soft_filter")
+PLAIN = {"ctf_probability": 0.0, **dict.fromkeys(FLAT, (0.0, 0.0))}
 
 
 def microscopes(count: int = 4, **changes: object):  # type: ignore[no-untyped-def]
@@ -78,3 +79,16 @@ def test_clean_microscopes_keep_the_density() -> None:
     drawn = microscopes(clean_probability=1.0)
     assert (drawn.signal == 1).all()
     assert (drawn.snr == 100).all()
+
+
+def test_back_projected_noise_grows_with_the_distance_from_the_tilt_axis() -> None:
+    drawn = microscopes(tilt_max_deg=(60.0, 60.0), **{**PLAIN, "noise_ramp": (1.0, 1.0)})
+    power = drawn.noise[0].square()
+    assert np.isclose(power[0, 0, 8] / power[0, 0, 4], 2.0, rtol=1e-5)  # along x
+    assert np.isclose(power[0, 0, 4], power[0, 10, 4], rtol=1e-5)  # not along y, the axis
+
+
+def test_tilt_falloff_weights_by_the_cosine_of_the_tilt() -> None:
+    drawn = microscopes(tilt_max_deg=(60.0, 60.0), **{**PLAIN, "tilt_falloff": (1.0, 1.0)})
+    assert np.isclose(drawn.signal[0, 4, 0, 4], np.sqrt(0.5), rtol=1e-5)
+    assert np.isclose(drawn.signal[0, 0, 5, 4], 1.0, rtol=1e-5)
