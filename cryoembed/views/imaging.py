@@ -37,12 +37,10 @@ class ImagingRanges(Config):
     amplitude_contrast: Range = (0.07, 0.3)
     envelope: Range = Field((0.0, 1.5), description="signal falls to exp(-e) at Nyquist")
     noise_slope: Range = Field((0.0, 1.5), description="noise amplitude falls to exp(-s) at Nyquist")
+    noise_ramp: Range = Field((0.0, 0.5), description="amplitude ~ (distance from the tilt axis)^r, as back-projected")
     soft_filter: Range = Field((0.0, 2.5), description="reconstruction filter on both: exp(-f) at Nyquist")
-    noise_rise: Range = Field((0.0, 2.0), description="extra low-frequency noise, times white")
-    noise_ramp: Range = Field(
-        (0.0, 1.2), description="noise power ~ (distance from the tilt axis)^r; 1: back-projection"
-    )
     tilt_falloff: Range = Field((0.0, 1.0), description="amplitude of a tilt ~ cos^f: thick ice and dose weighting")
+    noise_rise: Range = Field((0.0, 2.0), description="extra low-frequency noise, times white")
     band_limit_probability: float = Field(0.35, ge=0, le=1, description="as if resampled from coarser voxels")
     band_limit: Range = Field((0.25, 0.5), description="cycles/voxel; 0.25 at 10 A is Nyquist of 20 A")
     contrast_gain: Range = (0.85, 1.2)
@@ -93,11 +91,11 @@ def draw_microscopes(
         limit = uniform(*ranges.tilt_max_deg)
         wedge = _wedge(shape, limit, uniform(-1, 1) * ranges.axis_jitter_deg)
         signal = _signal_table(voxel_size, ranges, generator)[_shell(shape)]
-        noise = _noise_table(ranges, generator)[_shell(shape)] * _ramp(shape, uniform(*ranges.noise_ramp))
-        support = wedge * _tilt_weight(shape, uniform(*ranges.tilt_falloff))
-        if band is not None:
-            support = support * band
+        noise = _noise_table(ranges, generator)[_shell(shape)]
+        support = wedge if band is None else wedge * band
         support = support * _soft_table(ranges, generator)[_shell(shape)]
+        support = support * _tilt_weight(shape, uniform(*ranges.tilt_falloff))
+        noise = noise * _ramp(shape, uniform(*ranges.noise_ramp))
         if clean:
             signal, support = np.ones_like(signal), np.ones_like(support)
         signals.append(signal * support)
@@ -223,6 +221,20 @@ def _soft_table(ranges: ImagingRanges, generator: np.random.Generator) -> npt.ND
     return np.asarray(np.exp(-generator.uniform(*ranges.soft_filter) * relative**2), dtype=np.float32)
 
 
+def _ramp(shape: Shape, power: float) -> npt.NDArray[np.float32]:
+    """Noise amplitude by distance from the tilt axis y; never quite zero, as sampling is finite."""
+    fz, _, fx = _axes(shape)
+    distance = np.maximum(np.sqrt(fz**2 + fx**2), 1 / max(shape)) / 0.5
+    return np.asarray(distance**power, dtype=np.float32)
+
+
+def _tilt_weight(shape: Shape, exponent: float) -> npt.NDArray[np.float32]:
+    """``cos(tilt) ** exponent`` of the projection that each frequency comes from."""
+    fz, _, fx = _axes(shape)
+    across = np.maximum(np.abs(fx), 1e-6)
+    return np.asarray((across / np.hypot(fz, across)) ** exponent, dtype=np.float32)
+
+
 def _table_frequency() -> npt.NDArray[np.float64]:
     return np.asarray(np.arange(SHELLS) * (np.sqrt(0.75) / (SHELLS - 1)), dtype=np.float64)
 
@@ -234,20 +246,6 @@ def _wedge(shape: Shape, tilt_max_deg: float, axis_deg: float) -> npt.NDArray[np
     across = np.abs(np.cos(angle) * fx + np.sin(angle) * fy)
     inside = across * np.tan(np.deg2rad(tilt_max_deg)) - np.abs(fz)
     return np.asarray(np.clip(inside * max(shape) + 0.5, 0, 1), dtype=np.float32)
-
-
-def _ramp(shape: Shape, exponent: float) -> npt.NDArray[np.float32]:
-    """Amplitude of back-projected white noise: its power grows with the distance from the tilt axis, it streaks along y."""
-    fz, _, fx = _axes(shape)
-    from_axis = np.sqrt(fz**2 + fx**2) / 0.5
-    return np.asarray(np.maximum(from_axis, 1 / max(shape)) ** (exponent / 2), dtype=np.float32)
-
-
-def _tilt_weight(shape: Shape, exponent: float) -> npt.NDArray[np.float32]:
-    """``cos(tilt) ** exponent`` of the projection that each frequency comes from."""
-    fz, _, fx = _axes(shape)
-    across = np.maximum(np.abs(fx), 1e-6)
-    return np.asarray((across / np.hypot(fz, across)) ** exponent, dtype=np.float32)
 
 
 def _band(shape: Shape, limit: float | None) -> npt.NDArray[np.float32] | None:

@@ -9,7 +9,7 @@ import torch
 from cryoembed.views.imaging import ImagingRanges, draw_microscopes, image, radial_power, transmitted, white_spectrum
 
 SHAPE = (32, 32, 32)
-FLAT = ("envelope", "noise_slope", "noise_rise", "noise_ramp", "tilt_falloff", "soft_filter")
+FLAT = ("envelope", "noise_slope", "noise_rise", "noise_ramp", "soft_filter", "tilt_falloff")
 PLAIN = {"ctf_probability": 0.0, **dict.fromkeys(FLAT, (0.0, 0.0))}
 
 
@@ -82,7 +82,7 @@ def test_clean_microscopes_keep_the_density() -> None:
 
 
 def test_back_projected_noise_grows_with_the_distance_from_the_tilt_axis() -> None:
-    drawn = microscopes(tilt_max_deg=(60.0, 60.0), **{**PLAIN, "noise_ramp": (1.0, 1.0)})
+    drawn = microscopes(tilt_max_deg=(60.0, 60.0), **{**PLAIN, "noise_ramp": (0.5, 0.5)})
     power = drawn.noise[0].square()
     assert np.isclose(power[0, 0, 8] / power[0, 0, 4], 2.0, rtol=1e-5)  # along x
     assert np.isclose(power[0, 0, 4], power[0, 10, 4], rtol=1e-5)  # not along y, the axis
