@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from cryoembed.errors import InputError
 from cryoembed.preprocess.config import InputConfig
+from cryoembed.simulate.dataset import RECORD
 from cryoembed.simulate.structures import StructureSpec, expand, structure_template
 from cryoembed.simulate.template import Template
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene
@@ -41,10 +43,20 @@ def load_scenes(
     if dataset is None:
         logger.info("packing %d scenes of %s voxels", config.scenes, " x ".join(map(str, config.shape_zyx)))
         return build_scenes(config, structures)
-    folders = sorted(path for path in Path(dataset).glob("model_*") if path.is_dir())
-    if not folders:
+    found = sorted(path for path in Path(dataset).glob("model_*") if path.is_dir())
+    if not found:
         raise InputError(f"data set {dataset} holds no folder model_N; make one with cryoembed simulate")
+    folders = [folder for folder in found if _split(folder) == "train"]
+    if not folders:
+        raise InputError(f"data set {dataset}: all models are held back for validation or test; simulate more models")
+    logger.info("%d models of %s; %d held back", len(folders), dataset, len(found) - len(folders))
     return [_recorded_scene(folder, config, inputs) for folder in folders]
+
+
+def _split(folder: Path) -> str:
+    """The split a simulated model says it belongs to; data sets of others are for training."""
+    record = folder / RECORD
+    return str(json.loads(record.read_text()).get("split", "train")) if record.is_file() else "train"
 
 
 def _recorded_scene(folder: Path, config: SceneConfig, inputs: InputConfig) -> CleanScene:
@@ -61,6 +73,8 @@ def _recorded_scene(folder: Path, config: SceneConfig, inputs: InputConfig) -> C
     keep = np.array([label not in NOT_INSTANCES for label in labels])
     keep[0] = False
     ids = np.asarray(model.occupancy_mask.data, dtype=np.int32)
-    recorded = prepare(model.reconstruction, inputs).tomogram.data
     density = np.asarray(model.grandmodel.data, dtype=np.float32)
+    # the truth says which sign particles have; no need to guess
+    agreement = np.vdot(density - density.mean(), np.asarray(model.reconstruction.data, dtype=np.float32))
+    recorded = prepare(model.reconstruction, inputs, contrast="bright" if agreement > 0 else "dark").tomogram.data
     return clean_scene(density, np.where(keep[ids], ids, 0).astype(np.int32), config, recorded=recorded)

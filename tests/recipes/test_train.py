@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
+from cryoembed.io.shrec import read_model
 from cryoembed.models.checkpoint import load_weights
 from cryoembed.recipes.pretrain import pretrain
 from cryoembed.recipes.train import TrainRecipeConfig, train
+from cryoembed.recipes.training_data import load_scenes
+from cryoembed.simulate.acquisition import ImagingConfig
+from cryoembed.simulate.dataset import DatasetConfig, simulate_dataset
 from tests.recipes.test_pretrain import CONFIGS, TINY_NETWORK, TINY_SCENES, TINY_TRAIN
 from tests.recipes.test_pretrain import tiny as tiny_pretraining
 
@@ -48,6 +53,33 @@ def test_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "weights.safetensors").read_bytes() == (
         tmp_path / "b" / "weights.safetensors"
     ).read_bytes()
+
+
+def test_simulated_data_set_is_read_with_particles_bright(tmp_path: Path) -> None:
+    settings = DatasetConfig(
+        models=2,
+        test=1,
+        shape=(24, 32, 32),
+        random_phantoms=2,
+        mass_range_kda=(100, 300),
+        counts=3,
+        allow_shortfall=True,
+        fiducials=(1, 1),
+        imaging=ImagingConfig(snr_particle=(5.0, 5.0), contrast="dark"),
+    )
+    simulate_dataset(settings, tmp_path / "data")
+    config = tiny(tmp_path / "run", f"dataset={tmp_path / 'data'}", "data.shape_zyx=[24, 24, 24]")
+    (scene,) = load_scenes(config.data, config.dataset, (), config.input)
+    assert scene.recorded is not None
+    recorded = scene.recorded.astype(np.float32)
+    assert recorded[scene.foreground].mean() > recorded[~scene.foreground].mean()
+    model = read_model(tmp_path / "data" / "model_0")
+    gold = model.particles.labels == "fiducial"
+    assert gold.sum() == 1
+    ids = np.asarray(model.occupancy_mask.data)
+    assert not scene.foreground[ids == np.flatnonzero(gold)[0] + 1].any()
+    assert scene.foreground[(ids > 0) & (ids != np.flatnonzero(gold)[0] + 1)].all()
+    assert "for 3 steps" in train(config)
 
 
 @pytest.mark.parametrize(
