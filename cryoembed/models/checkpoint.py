@@ -61,7 +61,10 @@ def save_weights(path: Path, module: nn.Module, card: ModelCard, *, half: bool =
     _check_tensors(tensors, card, source=str(path))
     header = {HEADER_KEY: json.dumps(card.model_dump(mode="json"), sort_keys=True)}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        try:
+            save_file(tensors, temporary, metadata=header)
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(str(error)) from None
     return model_hash(tensors, card)
 
 
