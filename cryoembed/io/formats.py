@@ -126,12 +126,7 @@ def write_particles(
         If the format is unknown, a tomogram is not among ``tomograms``, or the folder cannot be written.
     """
     path = Path(path)
-    chosen = format or _FORMAT_OF_SUFFIX.get(path.suffix.lower())
-    if chosen not in FORMATS:
-        known = f"suffix {' '.join(_FORMAT_OF_SUFFIX)} or format {' '.join(FORMATS)}"
-        raise InputError(
-            f"cannot write {path.name} as {format or path.suffix or 'a file without suffix'!r}; expected {known}"
-        )
+    chosen = output_format(path, format)
     if relion_centre not in get_args(RelionCentre):
         raise InputError(f"relion_centre {relion_centre!r}: expected 'n/2' or 'n/2-1'")
     infos = dict(tomograms or {})
@@ -143,6 +138,17 @@ def write_particles(
         _write_coords(path, particles, infos)
     else:
         write_blocks(path, _star_blocks(chosen, particles, infos, relion_centre))
+
+
+def output_format(path: Path, format: str | None = None) -> str:  # noqa: A002
+    """One of `FORMATS` for a target, by its suffix unless named; `InputError` if there is no writer for it."""
+    chosen = format or _FORMAT_OF_SUFFIX.get(path.suffix.lower())
+    if chosen not in FORMATS:
+        known = f"suffix {' '.join(_FORMAT_OF_SUFFIX)} or format {' '.join(FORMATS)}"
+        raise InputError(
+            f"cannot write {path.name} as {format or path.suffix or 'a file without suffix'!r}; expected {known}"
+        )
+    return chosen
 
 
 def _read(path: Path, context: _Context) -> Particles:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +15,7 @@ from cryoembed.errors import InputError
 from cryoembed.geometry import ORIGIN, Triple
 from cryoembed.io.atomic import replacing
 from cryoembed.io.mrc import create_mrc, read_tomogram
+from cryoembed.io.scratch import scratch_folder
 from cryoembed.io.sniff import tomogram_name
 from cryoembed.preprocess.config import Contrast
 from cryoembed.recipes.progress import progress_bar
@@ -85,8 +85,8 @@ def _denoise_one(tomogram: Tomogram, model: LoadedModel, config: DenoiseConfig, 
     from cryoembed.preprocess.prepare import prepare
 
     target, record = _outputs(config.out, tomogram.name)
-    with _scratch(config.out) as scratch, progress_bar(tomogram.name, 1.0) as advance:
-        prepared = prepare(tomogram, model.card.input, contrast=config.contrast, scratch=Path(scratch))
+    with scratch_folder(config.out) as scratch, progress_bar(tomogram.name, 1.0) as advance:
+        prepared = prepare(tomogram, model.card.input, contrast=config.contrast, scratch=scratch)
         log.info("%s: %s", tomogram.name, prepared.record.contrast_reason)
         volume = prepared.tomogram
         record.unlink(missing_ok=True)  # vouches for an output that is now replaced
@@ -136,11 +136,3 @@ def _is_done(out: Path, name: str, key: str) -> bool:
 
 def _outputs(out: Path, name: str) -> tuple[Path, Path]:
     return out / f"{name}_denoised.mrc", out / f"{name}_denoised.json"
-
-
-def _scratch(out: Path) -> tempfile.TemporaryDirectory[str]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(dir=out, prefix=".scratch_")
-    except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +14,7 @@ from cryoembed.errors import InputError
 from cryoembed.geometry import ORIGIN, Triple
 from cryoembed.instances.config import InstanceConfig
 from cryoembed.io.mrc import read_tomogram
+from cryoembed.io.scratch import scratch_folder
 from cryoembed.io.sniff import tomogram_name
 from cryoembed.preprocess.config import Contrast
 from cryoembed.recipes.progress import progress_bar
@@ -77,16 +77,15 @@ def index(config: IndexConfig) -> str:
             _log.info("%s: %d particles, %.0f s", name, count, time.monotonic() - start)
             kept.append(f"{name} ({count})")
         except InputError as error:
-            _log.error("refused: %s", error)
+            if len(config.tomograms) == 1:
+                raise
+            _log.warning("refused: %s", error)
             refused.append(str(error))
     if len(store):
-        EmbeddingIndex.build(store)
-    write_records(
-        config.out / "records",
-        config,
-        inputs=config.tomograms,
-        models={finder.card.name: finder.model_hash, encoder.card.name: encoder.model_hash},
-    )
+        EmbeddingIndex.load(store)  # built anew where the saved one is of other content
+    if kept:
+        models = {finder.card.name: finder.model_hash, encoder.card.name: encoder.model_hash}
+        write_records(config.out / "records", config, inputs=config.tomograms, models=models)
     done = f"indexed {', '.join(kept) or 'nothing new'}"
     if already:
         done += f"; skipped {', '.join(already)}: in the store already (--replace indexes again)"
@@ -104,7 +103,7 @@ def _index_one(
     from cryoembed.recipes.find_instances import find_instances
 
     tomogram = read_tomogram(path, voxel_size=config.voxel_size, name=name, origin=config.origin)
-    with tempfile.TemporaryDirectory(dir=config.out, prefix=".scratch_") as scratch, progress_bar(name, 1.0) as advance:
+    with scratch_folder(config.out) as scratch, progress_bar(name, 1.0) as advance:
         found = find_instances(
             tomogram,
             finder,
@@ -113,12 +112,12 @@ def _index_one(
             device=config.device,
             precision=config.precision,
             tile_memory_gb=config.tile_memory_gb,
-            scratch=Path(scratch),
+            scratch=scratch,
             progress=advance,
         )
         contrast, volume = found.prepared.record.contrast, found.prepared.tomogram
         if encoder.card.input != finder.card.input:  # the encoder wants another voxel size or scale
-            volume = prepare(tomogram, encoder.card.input, contrast=contrast, scratch=Path(scratch)).tomogram
+            volume = prepare(tomogram, encoder.card.input, contrast=contrast, scratch=scratch).tomogram
         masked = store.key.mask != "none"
         if masked and volume is not found.prepared.tomogram:
             raise InputError(

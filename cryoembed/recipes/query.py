@@ -14,11 +14,12 @@ from pydantic import Field
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.geometry import RelionCentre
-from cryoembed.io.formats import write_particles
+from cryoembed.io.formats import output_format, write_particles
 from cryoembed.mining.query import Hits, QueryConfig, near, rank_hits, score_by_examples
 from cryoembed.particles import Particles
 from cryoembed.preprocess.prepare import prepare
 from cryoembed.recipes.embedding import embed_positions, load_encoder, store_key
+from cryoembed.recipes.records import write_record
 from cryoembed.recipes.sources import open_source, read_picks, tomogram_infos
 from cryoembed.store import EmbeddingStore
 from cryoembed.store.key import check_same_key
@@ -55,6 +56,8 @@ class QueryRecipeConfig(Config):
 def query(config: QueryRecipeConfig) -> str:
     """Rank every particle of a store by likeness to the examples and write the hits; returns the closing line.
 
+    Beside the hits lies a record of how they came about: ``hits.star.json`` with settings, examples, model and store.
+
     Examples need not be particles of the store: the box at the given place is embedded. In a store made with a mask a
     box is masked by the instance that holds the place; on no instance it is embedded unmasked.
 
@@ -64,6 +67,7 @@ def query(config: QueryRecipeConfig) -> str:
         For examples that are empty, elsewhere or outside, weights that did not make the store, a source that has
         changed, and for a threshold that leaves no hit: a query never ends having written nothing.
     """
+    _refuse_target(config)
     store = EmbeddingStore.open(config.store)
     if len(store) == 0:
         raise InputError(f"the store {config.store} holds no particles; index tomograms first")
@@ -90,6 +94,14 @@ def query(config: QueryRecipeConfig) -> str:
         )
     found = particles.select(hits.rows).with_columns(label=hits.labels, score=hits.scores)
     write_particles(config.out, found, tomograms=infos, relion_centre=config.relion_centre)
+    write_record(
+        config.out,
+        config,
+        inputs=[config.examples, *([config.negatives] if config.negatives else [])],
+        models={store.key.model_name: store.key.model_hash},
+        store_content=store.content_hash,
+        left_out=hits.skipped,
+    )
     return _closing_line(config, found, hits, examples, negatives, _at(examples, particles, radius))
 
 
@@ -120,6 +132,16 @@ def embed_picks(config: QueryRecipeConfig, store: EmbeddingStore, picks: Particl
             precision=config.precision,
         )
     return vectors
+
+
+def _refuse_target(config: QueryRecipeConfig) -> None:
+    """Before minutes of embedding: can hits be written there at all, and is the target none of the inputs?"""
+    output_format(config.out)
+    if config.out.is_dir():
+        raise InputError(f"{config.out} is a folder; --out wants a file such as {config.out / 'hits.star'}")
+    for given in (config.examples, config.negatives):
+        if given is not None and given.exists() and config.out.exists() and config.out.samefile(given):
+            raise InputError(f"{config.out} holds the picks that are asked with; choose another --out")
 
 
 def _read(config: QueryRecipeConfig, path: Path, store: EmbeddingStore, what: str) -> Particles:

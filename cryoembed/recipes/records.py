@@ -1,4 +1,4 @@
-"""What every output folder keeps of how it was made: the resolved config and the provenance."""
+"""What every output keeps of how it was made: the resolved config and the provenance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,24 @@ def write_records(
 
     Nothing in them depends on the clock, so that equal runs leave equal files.
     """
-    provenance = {
+    provenance = _provenance(inputs, models, extra)
+    with replacing(out / "config.yaml") as temporary:
+        temporary.write_text(config.to_yaml())
+    with replacing(out / "provenance.json") as temporary:
+        temporary.write_text(json.dumps(provenance, indent=1, sort_keys=True) + "\n")
+
+
+def write_record(
+    target: Path, config: Config, *, inputs: Iterable[Path] = (), models: Mapping[str, str] | None = None, **extra: Any
+) -> None:
+    """Write ``TARGET.json`` beside a single output file: what `write_records` keeps, in one file."""
+    record = {"config": config.model_dump(mode="json"), **_provenance(inputs, models, extra)}
+    with replacing(target.with_name(f"{target.name}.json")) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def _provenance(inputs: Iterable[Path], models: Mapping[str, str] | None, extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "cryoembed": cryoembed.__version__,
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
@@ -32,10 +49,6 @@ def write_records(
         "models": dict(models or {}),
         **extra,
     }
-    with replacing(out / "config.yaml") as temporary:
-        temporary.write_text(config.to_yaml())
-    with replacing(out / "provenance.json") as temporary:
-        temporary.write_text(json.dumps(provenance, indent=1, sort_keys=True) + "\n")
 
 
 def _version(name: str) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -42,7 +42,10 @@ def save_state(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, 
     # contiguous copies: safetensors refuses strided (channels_last) and shared tensors
     whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with replacing(path) as temporary:
-        save_file(whole, str(temporary), metadata={"progress": progress.model_dump_json()})
+        try:
+            save_file(whole, str(temporary), metadata={"progress": progress.model_dump_json()})
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(str(error)) from None
 
 
 def load_state(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Progress:
