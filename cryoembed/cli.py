@@ -247,7 +247,7 @@ def _run(
     recipe: str, config_class: str, values: dict[str, Any], path: Path | None, overrides: list[str] | None
 ) -> None:
     """Resolve the config (YAML < --set < flags), run the recipe and print its closing line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)  # other libraries: warnings only
     logging.getLogger("cryoembed").setLevel(logging.INFO)
 
     def resolve_and_run() -> str:

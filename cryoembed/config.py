@@ -53,7 +53,13 @@ def load_config(
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise InputError(f"--set {override!r}: expected key=value, for example --set optimizer.lr=0.001")
-        _assign(values, key.strip().split("."), yaml.safe_load(text), key)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(
+                f"--set {override!r}: the value is not readable YAML; quote it, or close its brackets"
+            ) from None
+        _assign(values, key.strip().split("."), value, key)
     for key, value in (flags or {}).items():
         if value is not None:
             _assign(values, key.split("."), value, key)

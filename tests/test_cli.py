@@ -1,5 +1,6 @@
 """The command line answers at once, imports nothing heavy, and turns wrong input into one line and exit code 2."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,65 @@ def test_unknown_setting_exits_with_2_and_names_the_nearest_one(tmp_path: Path) 
     assert "did you mean 'seed'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config_class"),
+    [
+        (["demo", "--out", "d", "--seed", "1", "--device", "cpu"], "cryoembed.recipes.demo:DemoConfig"),
+        (["simulate", "--out", "d", "--seed", "1"], "cryoembed.recipes.simulate:SimulateConfig"),
+        (["pretrain", "c.yaml", "--out", "d", "--device", "cpu"], "cryoembed.recipes.pretrain:PretrainConfig"),
+        (["train", "c.yaml", "--out", "d", "--device", "cpu"], "cryoembed.recipes.train:TrainRecipeConfig"),
+        (
+            ["denoise", "a.mrc", "--out", "d", "--weights", "w", "--contrast", "dark", "--voxel-size", "10",
+             "--device", "cpu", "--precision", "fp32"],
+            "cryoembed.recipes.denoise:DenoiseConfig",
+        ),
+        (
+            ["segment", "a.mrc", "--out", "d", "--weights", "w", "--contrast", "dark", "--voxel-size", "10",
+             "--device", "cpu", "--precision", "fp32"],
+            "cryoembed.recipes.segment:SegmentConfig",
+        ),
+        (
+            ["index", "a.mrc", "--out", "d", "--contrast", "dark", "--voxel-size", "10", "--origin", "1,2,3", "--name",
+             "a", "--voxel-weights", "w", "--subtomogram-weights", "w", "--replace", "--device", "cpu", "--precision",
+             "bf16"],
+            "cryoembed.recipes.index:IndexConfig",
+        ),
+        (
+            ["query", "s", "--examples", "e", "--out", "o", "--negatives", "n", "--top", "5", "--min-score", "0.5",
+             "--voxel-size", "10", "--tomograms-star", "t", "--device", "cpu"],
+            "cryoembed.recipes.query:QueryRecipeConfig",
+        ),
+        (["cluster", "s", "--out", "o", "--clusters", "3", "--seed", "1"], "cryoembed.recipes.cluster:ClusterRecipeConfig"),
+        (
+            ["convert", "p", "o", "--to", "csv", "--tomograms-star", "t", "--tomogram", "n", "--voxel-size", "10",
+             "--relion-centre", "n/2-1"],
+            "cryoembed.recipes.convert:ConvertConfig",
+        ),
+        (
+            ["evaluate", "p", "--truth", "t", "--rule", "distance", "--radius", "60", "--out", "o"],
+            "cryoembed.recipes.evaluate:EvaluateConfig",
+        ),
+    ],
+)  # fmt: skip
+def test_every_flag_is_a_setting_of_its_recipe(
+    arguments: list[str], config_class: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from cryoembed import cli
+    from cryoembed.config import Config
+
+    given: dict[str, object] = {}
+    monkeypatch.setattr(cli, "_run", lambda recipe, name, values, path, overrides: given.update(values, cls=name))
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 0, done.output
+    module, _, name = config_class.partition(":")
+    assert given.pop("cls") == name
+    for key in given:
+        cls: type[Config] = getattr(importlib.import_module(module), name)
+        for part in key.split("."):
+            assert part in cls.model_fields, f"{key} is no setting of {name}"
+            cls = cls.model_fields[part].annotation  # type: ignore[assignment]
+    assert None not in given.values(), "the arguments above exercise every flag"

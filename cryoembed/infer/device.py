@@ -38,10 +38,8 @@ def choose_device(name: str = "auto") -> torch.device:
     if kind != "cuda" or (number and not number.isdecimal()):
         raise InputError(f"device {name!r}: expected auto, cpu, cuda or cuda:0, cuda:1, ...")
     if not torch.cuda.is_available():
-        built = (
-            "this torch is built for the CPU" if torch.version.cuda is None else "no NVIDIA GPU or driver is visible"
-        )
-        raise InputError(f"device {name!r}: no CUDA GPU can be used ({built}); take --device cpu or auto")
+        why = "this torch is built for the CPU" if torch.version.cuda is None else "no NVIDIA GPU or driver is visible"
+        raise InputError(f"device {name!r}: no CUDA GPU can be used ({why}); take --device cpu or auto")
     index, count = int(number or 0), torch.cuda.device_count()
     if index >= count:
         raise InputError(f"device {name!r}: there are {count} GPUs, cuda:0 to cuda:{count - 1}")
@@ -67,7 +65,7 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def agrees(result: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]) -> bool:
-    """Whether two (c, ...) results are the same to `LEAST_COSINE`: as a whole and, for vectors, at 99 % of the places."""
+    """Whether (c, ...) results are the same to `LEAST_COSINE`: as a whole and, for vectors, at 99 % of the places."""
     ours, theirs = (np.reshape(values, (len(values), -1)).astype(np.float64) for values in (result, reference))
     if not np.isfinite(ours).all():
         return False

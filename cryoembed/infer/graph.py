@@ -20,13 +20,25 @@ from torch.utils._pytree import tree_flatten, tree_map
 Triple = tuple[int, int, int]
 
 # calls whose result at a voxel depends on that voxel alone; those in ACROSS_CHANNELS must name dim 1
-POINTWISE = frozenset(
-    "float relu leaky_relu elu gelu silu sigmoid tanh softplus exp log1p abs square sqrt clamp clamp_min clamp_max "
-    "add sub mul div __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __neg__ neg".split()
-)
-IN_PLACE = {"relu_": torch.relu, "__iadd__": torch.add, "add_": torch.add, "__imul__": torch.mul, "mul_": torch.mul}
+# fmt: off
+POINTWISE = frozenset({
+    "float", "relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "softplus", "exp", "log1p", "abs",
+    "square", "sqrt", "neg", "clamp", "clamp_min", "clamp_max", "add", "sub", "mul", "div", "__add__", "__radd__",
+    "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__neg__",
+})
+IN_PLACE: dict[str, Callable[..., Any]] = {
+    "relu_": torch.relu,
+    "__iadd__": torch.add,
+    "add_": torch.add,
+    "__imul__": torch.mul,
+    "mul_": torch.mul,
+}
+# fmt: on
 ACROSS_CHANNELS = frozenset({"cat", "normalize", "softmax", "log_softmax"})
-UNCHANGED = frozenset({"contiguous", "clone", "detach", "dropout", "dropout3d", "to", "pad", "__getitem__"})
+# calls that give back their input wherever they keep its shape (no dropout in evaluation mode, nothing to pad or crop)
+UNCHANGED = frozenset(
+    {"contiguous", "clone", "detach", "dropout", "dropout3d", "to", "pad", "interpolate", "__getitem__"}
+)
 
 
 class NotStreamable(TypeError):
@@ -42,7 +54,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Reads:
-    """Planes read along each axis: `down` by kernel, stride, padding (zeros) and dilation, or `up` by a whole factor."""
+    """What is read along each axis: kernel, stride, padding (zeros), dilation; or, ``up``, a factor of upsampling."""
 
     kernel: Triple = (1, 1, 1)
     stride: Triple = (1, 1, 1)
@@ -235,8 +247,6 @@ def _upsampling(kwargs: Any, args: Any, first: Tensor, result: Tensor) -> Layer:
     _require(not given.get("align_corners"), "interpolate", "aligns corners, so every voxel sees the volume's size")
     mode = given.get("mode", "nearest")
     corners = None if mode == "nearest" else False
-    if factor == 1:
-        return Layer("interpolate", F.relu, (given["input"],))
     keywords = {"scale_factor": float(factor), "mode": mode, "align_corners": corners}
     return Layer("interpolate", F.interpolate, (given["input"],), keywords, reads=Reads(up=factor))
 

@@ -1,7 +1,8 @@
-"""How a volume will be computed: number format, planes per step and tile, chosen from a trial on a small window of it."""
+"""How a volume will be computed: number format, planes per step, tile; chosen by a trial on a small window of it."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,7 @@ def plan_volume(
         area = round_up(shape[1], stride) * round_up(shape[2], stride)
         chunk = _planes_per_step(reach, area, first_choice, target.type)
         window = _trial_window(volume, reach, chunk).to(target)
-        reference = _joined(model.to(target).eval().predict(window, outputs))
+        reference = _joined(copy.deepcopy(model).to(target).eval().predict(window, outputs))
         graph, chosen, seconds, peak = _first_that_agrees(reach, window, reference, _formats(first_choice), chunk)
     columns = window.shape[3] * window.shape[4]
     core = _core(shape, graph, tile, columns * _budget(memory, target) / peak)
@@ -134,12 +135,10 @@ def plane_reader(volume: Volume, window: Sequence[Span], stride: int, device: to
 
     def read(start: int, stop: int) -> Tensor:
         rows = at_z[start:stop]
-        block = np.asarray(
-            volume[rows.min() : rows.max() + 1, at_y.min() : at_y.max() + 1, at_x.min() : at_x.max() + 1]
-        )
-        for axis, indices in enumerate((rows, at_y, at_x)):
-            if len(indices) != block.shape[axis] or indices[0] != indices.min():
-                block = block.take(indices - indices.min(), axis=axis)
+        block = np.asarray(volume[tuple(slice(at.min(), at.max() + 1) for at in (rows, at_y, at_x))])
+        for axis, at in enumerate((rows, at_y, at_x)):
+            if np.any(np.diff(at) != 1):
+                block = block.take(at - at.min(), axis=axis)
         planes = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32))[None, None]
         return planes.to(device, chosen[0]).contiguous(memory_format=chosen[1])
 
@@ -200,7 +199,7 @@ def _first_that_agrees(
         result = np.concatenate(slabs, axis=1)
         if _same(result, reference, chosen):
             return candidate, chosen, seconds, stream.peak_bytes
-        log.warning("self-check: %s in %s layout disagrees with plain float32 here; not used", *map(_word, chosen))
+        log.warning("self-check: %s in %s layout disagrees with plain float32 here; not used", *_words(chosen))
     raise RuntimeError("float32 inference disagrees with the network itself on this machine: please report it")
 
 
@@ -239,5 +238,5 @@ def _budget(memory: float | None, device: torch.device) -> float:
     return memory * 2**30
 
 
-def _word(part: torch.dtype | torch.memory_format) -> str:
-    return str(part).removeprefix("torch.")
+def _words(chosen: Format) -> tuple[str, str]:
+    return str(chosen[0]).removeprefix("torch."), str(chosen[1]).removeprefix("torch.")

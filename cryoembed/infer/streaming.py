@@ -8,7 +8,7 @@ while memory grows with the planes' area and not with their number.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,7 @@ from torch.utils._pytree import tree_map
 
 from cryoembed.infer.graph import Graph, Input, Layer, Triple
 
-FRESH = frozenset(
-    {"conv3d", "interpolate", "add", "__add__"}
-)  # results that nobody else holds: ReLU may overwrite them
+FRESH = frozenset({"conv3d", "interpolate", "add", "__add__"})  # nobody else holds their results: ReLU may overwrite
 ReadPlanes = Callable[[int, int], Tensor]
 
 
@@ -157,9 +155,9 @@ class Stream:
             needed.append(self._graph.layers[reader].reads.planes(at, at + 1)[0])
         return min(needed)
 
-    def _note(self, result: Tensor, inputs: Iterator[Tensor] | Sequence[Tensor] | object) -> None:
+    def _note(self, result: Tensor, inputs: Iterable[Tensor]) -> None:
         held = sum(buffer.bytes for buffer in self._buffers.values())
-        passing = sum(tensor.numel() * tensor.element_size() for tensor in (result, *inputs))  # type: ignore[misc]
+        passing = sum(tensor.numel() * tensor.element_size() for tensor in (result, *inputs))
         self.peak_bytes = max(self.peak_bytes, held + passing)
 
 
@@ -167,7 +165,7 @@ def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, padding: Triple, dilation: Triple, groups: int
 ) -> Tensor:
     x = x.to(weight.dtype)
-    if x.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if x.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         # for thin slabs conv3d chooses its own float32 kernels, up to 13 times slower than oneDNN's
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
     return F.conv3d(x, weight, bias, stride, padding, dilation, groups)

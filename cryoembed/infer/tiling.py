@@ -64,17 +64,18 @@ def tiles(shape: Sequence[int], core: Sequence[int], *, halo: int, stride: int) 
 def choose_core(shape: Sequence[int], *, halo: int, stride: int, most_voxels: float) -> tuple[int, ...]:
     """Cores, as few and as even as possible, whose windows hold at most ``most_voxels``.
 
-    The axis with the longest core is halved or cut into thirds and so on until the window fits; where not even cores of
-    one stride fit, these are returned (memory then has a floor that only a smaller network lowers).
+    The axis with the longest core is halved, cut into thirds and so on until the window fits, but not below the halo:
+    smaller cores would save little memory and multiply the work.
     """
     counts = [1] * len(shape)
+    smallest = round_up(max(halo, 1), stride)
     while True:
         core = tuple(round_up(-(-size // count), stride) for size, count in zip(shape, counts, strict=True))
         ends = [round_up(size, stride) for size in shape]
         margin = 2 * round_up(halo, stride)
         window = math.prod(min(side + margin, end) for side, end in zip(core, ends, strict=True))
         axis = max(range(len(core)), key=core.__getitem__)
-        if window <= most_voxels or core[axis] <= stride:
+        if window <= most_voxels or core[axis] <= smallest:
             return core
         counts[axis] += 1
 

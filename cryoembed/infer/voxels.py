@@ -19,7 +19,7 @@ from cryoembed.infer.tiling import Tile
 from cryoembed.models.dense_simsiam import VoxelNetwork
 
 Maps = dict[str, npt.NDArray[Any]]
-Progress = Callable[[float], None]  # share done, 0 to 1
+Progress = Callable[[float], None]  # takes the share of the work done since the last call; they add up to 1
 log = logging.getLogger(__name__)
 
 
@@ -55,7 +55,7 @@ def predict_volume(
         Arrays or writable memory maps to fill, by output: (z, y, x), embedding (c, z, y, x); any float type. Outputs
         without one are returned as new float32 arrays.
     progress
-        Called with the share done after every slab.
+        Called after every slab with the share of the work it was.
 
     Returns
     -------
@@ -84,7 +84,6 @@ def run_plan(
         raise InputError(f"the plan is for a volume of shape {plan.shape}, got {volume_zyx.shape}; plan again")
     maps = _targets(plan, out or {})
     total = sum(tile.window_voxels for tile in plan.tiles)
-    done = 0.0
     with exact_float32():
         for tile in plan.tiles:
             read = plane_reader(volume_zyx, tile.window, plan.graph.total_stride, plan.device, plan.format)
@@ -92,9 +91,8 @@ def run_plan(
             for start, stop, slabs in Stream(plan.graph, read, depth=depth, chunk=plan.chunk):
                 for name, slab in slabs.items():
                     _write(maps[name], slab, tile, start)
-                done += tile.window_voxels * (stop - start) / depth
                 if progress is not None:
-                    progress(done / total)
+                    progress(tile.window_voxels * (stop - start) / depth / total)
     return maps
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cryoembed.io.mrc import create_mrc, read_mrc, read_tomogram, write_mrc
     from cryoembed.io.peek import describe
     from cryoembed.io.shrec import ShrecModel, read_model, write_model
-    from cryoembed.io.tomogram_info import TomogramInfo, read_infos, read_tomograms_star, tomogram_info
+    from cryoembed.io.tomogram_info import TomogramInfo, read_infos, read_tomogram_info, read_tomograms_star
 
 _HOME = {
     "FORMATS": "formats",
@@ -30,7 +30,7 @@ _HOME = {
     "TomogramInfo": "tomogram_info",
     "read_infos": "tomogram_info",
     "read_tomograms_star": "tomogram_info",
-    "tomogram_info": "tomogram_info",
+    "read_tomogram_info": "tomogram_info",
 }
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
     "read_particles",
     "read_tomogram",
     "read_tomograms_star",
-    "tomogram_info",
+    "read_tomogram_info",
     "write_model",
     "write_mrc",
     "write_particles",

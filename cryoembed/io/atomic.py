@@ -1,9 +1,16 @@
-"""Outputs appear whole or not at all: written beside their target under a temporary name, then renamed."""
+"""Outputs appear whole or not at all: written beside their target under a temporary name, then renamed.
+
+Temporary names tell which process made them, so that what a killed one left is removed by the next that writes there.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
+import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,9 +29,10 @@ def replacing(path: Path) -> Iterator[Path]:
         If the folder cannot be written to or the disk is full; an existing target is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp.{path.name}")
+    temporary = path.with_name(f".{own_mark()}.tmp.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -38,10 +46,11 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Like `replacing`, for a whole folder; an existing target is swapped out only when the new one is complete."""
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp.{path.name}")
-    old = path.with_name(f".{uuid.uuid4().hex[:8]}.old.{path.name}")
+    temporary = path.with_name(f".{own_mark()}.tmp.{path.name}")
+    old = path.with_name(f".{own_mark()}.old.{path.name}")
     try:
         temporary.mkdir(parents=True)
+        _sweep(path)
         yield temporary
         if path.exists():
             os.replace(path, old)
@@ -53,6 +62,42 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def own_mark() -> str:
+    """Return a unique text that names this machine and process: ``left_by_the_dead`` reads it."""
+    return f"{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def left_by_the_dead(name: str) -> bool:
+    """Whether a file name carries the mark of a process of this machine that no longer runs."""
+    mark = re.search(r"([0-9a-f]{6})-(\d+)-[0-9a-f]{8}", name)
+    if mark is None or mark[1] != _host() or sys.platform == "win32":  # there, asking a process may end it
+        return False
+    try:
+        os.kill(int(mark[2]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it is somebody else's
+        return False
+    return False
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left beside a target; an old folder that lost its place gets it back."""
+    for left in path.parent.iterdir():
+        if not left.name.endswith(f".{path.name}") or not left_by_the_dead(left.name):
+            continue
+        if f".old.{path.name}" in left.name and not path.exists():  # killed between the two renames
+            os.replace(left, path)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _cannot_write(path: Path, error: OSError) -> Exception:

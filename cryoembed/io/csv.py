@@ -15,6 +15,7 @@ from cryoembed.io.sniff import read_bytes, read_text
 from cryoembed.particles import POSITION, Particles
 
 WANTED = "expected the columns tomogram,z,y,x (A), and any of label,score,particle_id,... (or z_vox,y_vox,x_vox)"
+_TEXT = ("tomogram", "label", "particle_id")  # 00254 is a name, and 12e45678 an id: no numbers
 _VOXELS = tuple(f"{axis}_vox" for axis in POSITION)
 # other programs' names for the same columns with the same meaning: CZII's, napari's points layer
 _ALIASES = {
@@ -55,7 +56,8 @@ def read_csv(path: Path, *, tomogram: str | None = None, voxel_size: float | Non
             sep=separator,
             quoting=csv.QUOTE_MINIMAL,
             skipinitialspace=True,
-            dtype={name: str for name in cells if _ALIASES.get(name.lower(), name.lower()) in ("tomogram", "label")},
+            float_precision="round_trip",
+            dtype={name: str for name in cells if _ALIASES.get(name.lower(), name.lower()) in _TEXT},
         )
     except (pd.errors.ParserError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a table ({error}); {WANTED}") from None

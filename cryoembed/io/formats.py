@@ -12,14 +12,15 @@ import pandas as pd
 
 from cryoembed.errors import InputError
 from cryoembed.geometry import ORIGIN, RelionCentre, Triple
-from cryoembed.io import relion, shrec
+from cryoembed.io import relion_write, shrec
 from cryoembed.io.cbox import read_cbox
 from cryoembed.io.coords import read_coords, write_coords
 from cryoembed.io.csv import read_csv, read_parquet, write_csv, write_parquet
 from cryoembed.io.mrc import read_mrc_header
 from cryoembed.io.mrc_header import isotropic_voxel_size
+from cryoembed.io.relion_files import read_star_particles
 from cryoembed.io.sniff import read_bytes, refuse_pickle, suffix_of, tomogram_name
-from cryoembed.io.star import read_blocks, write_blocks
+from cryoembed.io.star import write_blocks
 from cryoembed.io.tomogram_info import TomogramInfo, find_info, read_tomograms_star
 from cryoembed.particles import Particles
 from cryoembed.tomogram import Tomogram
@@ -125,12 +126,7 @@ def write_particles(
         If the format is unknown, a tomogram is not among ``tomograms``, or the folder cannot be written.
     """
     path = Path(path)
-    chosen = format or _FORMAT_OF_SUFFIX.get(path.suffix.lower())
-    if chosen not in FORMATS:
-        known = f"suffix {' '.join(_FORMAT_OF_SUFFIX)} or format {' '.join(FORMATS)}"
-        raise InputError(
-            f"cannot write {path.name} as {format or path.suffix or 'a file without suffix'!r}; expected {known}"
-        )
+    chosen = output_format(path, format)
     if relion_centre not in get_args(RelionCentre):
         raise InputError(f"relion_centre {relion_centre!r}: expected 'n/2' or 'n/2-1'")
     infos = dict(tomograms or {})
@@ -144,6 +140,17 @@ def write_particles(
         write_blocks(path, _star_blocks(chosen, particles, infos, relion_centre))
 
 
+def output_format(path: Path, format: str | None = None) -> str:  # noqa: A002
+    """One of `FORMATS` for a target, by its suffix unless named; `InputError` if there is no writer for it."""
+    chosen = format or _FORMAT_OF_SUFFIX.get(path.suffix.lower())
+    if chosen not in FORMATS:
+        known = f"suffix {' '.join(_FORMAT_OF_SUFFIX)} or format {' '.join(FORMATS)}"
+        raise InputError(
+            f"cannot write {path.name} as {format or path.suffix or 'a file without suffix'!r}; expected {known}"
+        )
+    return chosen
+
+
 def _read(path: Path, context: _Context) -> Particles:
     if path.is_dir() and shrec.is_model(path):
         path = path / shrec.LOCATIONS
@@ -154,7 +161,13 @@ def _read(path: Path, context: _Context) -> Particles:
         size = size if size is not None else _shrec_voxel_size(path.parent)
         return shrec.read_locations(path, tomogram=name or path.parent.name, voxel_size=size, origin=context.origin)
     if suffix == ".star":
-        return _read_star(path, context)
+        return read_star_particles(
+            path,
+            tomogram=name,
+            voxel_size=size,
+            infos=context.infos,
+            relion_centre=context.relion_centre,
+        )
     if suffix in (".csv", ".tsv", ".txt"):
         return read_csv(path, tomogram=name, voxel_size=size)
     if suffix == ".parquet":
@@ -168,62 +181,16 @@ def _read(path: Path, context: _Context) -> Particles:
     )
 
 
-def _read_star(path: Path, context: _Context) -> Particles:
-    blocks = read_blocks(path)
-    links = next((table for table in blocks.values() if "rlnTomoParticlesFile" in table.columns), None)
-    infos = context.infos
-    if links is not None:
-        particles_path, tomograms_path = (
-            _linked(path, str(links[column].iloc[0])) if column in links.columns else None
-            for column in ("rlnTomoParticlesFile", "rlnTomoTomogramsFile")
-        )
-        if particles_path is None:
-            raise InputError(f"{path}: its particles file {links['rlnTomoParticlesFile'].iloc[0]} is not found near it")
-        if tomograms_path is None:
-            log.warning("%s: the tomograms file it names is not found near it", path)
-        else:
-            infos = read_tomograms_star(tomograms_path) | infos
-        path, blocks = particles_path, read_blocks(particles_path)
-    return relion.particles_from_star(
-        _particle_block(blocks, path),
-        blocks.get("optics"),
-        path=path,
-        tomogram=context.tomogram,
-        voxel_size=context.voxel_size,
-        infos=infos,
-        relion_centre=context.relion_centre,
-    )
-
-
-def _particle_block(blocks: Mapping[str, pd.DataFrame], path: Path) -> pd.DataFrame:
-    found = {name: table for name, table in blocks.items() if relion.is_particle_table(table)}
-    if "particles" in found:
-        return found["particles"]
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        raise InputError(f"{path}: several blocks hold positions ({', '.join(found)}); keep one, named data_particles")
-    flat = any("rlnCoordinateX" in table.columns for table in blocks.values())
-    what = "particles of 2D micrographs (no rlnCoordinateZ)" if flat else f"blocks {', '.join(map(repr, blocks))}"
-    raise InputError(
-        f"{path} holds {what}; "
-        "expected rlnCenteredCoordinateX/Y/ZAngst (RELION 5) or rlnCoordinateX/Y/Z (RELION 4, 3, Warp)"
-    )
-
-
-def _linked(path: Path, target: str) -> Path | None:
-    """A file that an optimisation set names: relative to the project (any folder above), or beside it."""
-    candidates = [folder / target for folder in path.resolve().parents] + [path.parent / Path(target).name]
-    packed = [candidate.with_name(candidate.name + ".gz") for candidate in candidates]
-    return next((candidate for candidate in (*candidates, *packed) if candidate.is_file()), None)
-
-
 def _star_blocks(
     chosen: str, particles: Particles, infos: dict[str, TomogramInfo], relion_centre: RelionCentre
 ) -> dict[str, pd.DataFrame]:
     if chosen == "relion5":
-        return relion.relion5_blocks(particles, infos, relion_centre)
-    return relion.relion4_blocks(particles, infos) if chosen == "relion4" else relion.warp_blocks(particles, infos)
+        return relion_write.relion5_blocks(particles, infos, relion_centre)
+    return (
+        relion_write.relion4_blocks(particles, infos)
+        if chosen == "relion4"
+        else relion_write.warp_blocks(particles, infos)
+    )
 
 
 def _write_coords(path: Path, particles: Particles, infos: dict[str, TomogramInfo]) -> None:

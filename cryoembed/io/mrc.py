@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from cryoembed.errors import InputError
 from cryoembed.geometry import ORIGIN, Triple
 from cryoembed.io.atomic import replacing
 from cryoembed.io.mrc_header import MrcHeader, isotropic_voxel_size, parse_header
+from cryoembed.io.scratch import reserve
 from cryoembed.io.sniff import HEAD_BYTES, VOLUME_SUFFIXES, compression, read_bytes, tomogram_name
 from cryoembed.tomogram import Tomogram
 
@@ -123,7 +123,7 @@ def create_mrc(
         raise InputError(f"cannot write {path}: expected a 3D volume (z, y, x), got shape {tuple(shape_zyx)}")
     mode = mrcfile.utils.mode_from_dtype(np.dtype(dtype))
     with replacing(path) as temporary, mrcfile.new_mmap(temporary, shape_zyx, mrc_mode=mode) as mrc:
-        _reserve(temporary)
+        reserve(temporary)
         mrc.voxel_size = voxel_size
         mrc.header.origin.z, mrc.header.origin.y, mrc.header.origin.x = origin
         mrc.header.label[0] = b"cryoembed"  # mrcfile puts the date there; the same run must leave the same bytes
@@ -185,12 +185,6 @@ def _storage_dtype(data: npt.NDArray[Any], path: Path) -> np.dtype[Any]:
 def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
     depth = max(1, _SLAB_VOXELS // max(1, int(np.prod(shape[1:]))))
     return (slice(start, start + depth) for start in range(0, shape[0], depth))
-
-
-def _reserve(path: Path) -> None:
-    if hasattr(os, "posix_fallocate"):  # absent on macOS
-        with path.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
 def _fill_statistics(header: Any, data: npt.NDArray[Any]) -> None:

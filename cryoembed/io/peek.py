@@ -9,6 +9,7 @@ from typing import Any
 
 from cryoembed.errors import InputError
 from cryoembed.io.mrc_header import MrcHeader, parse_header
+from cryoembed.io.peek_picks import LOCATIONS, describe_lines, describe_star, in_bytes
 from cryoembed.io.sniff import (
     HEAD_BYTES,
     VOLUME_SUFFIXES,
@@ -21,10 +22,8 @@ from cryoembed.io.sniff import (
     tomogram_name,
 )
 
-_TEXT_LIMIT = 1 << 22  # of a picks file: 4 MB are counted, more is estimated
 _HEADER_LIMIT = 1 << 26
 _TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "f2": "float16", "f4": "float32"}
-_LOCATIONS = "particle_locations.txt"
 
 
 def describe(path: Path | str) -> dict[str, str]:
@@ -50,11 +49,11 @@ def describe(path: Path | str) -> dict[str, str]:
     if suffix == ".safetensors":
         return _weights(path)
     if head.startswith(b"PAR1"):
-        return {"kind": "table (parquet)", "size": _size(path)}
+        return {"kind": "table (parquet)", "size": in_bytes(path.stat().st_size)}
     if suffix == ".star" or suffix == ".cbox":
-        return _star(path)
+        return describe_star(path)
     if suffix in (".csv", ".tsv", ".txt", ".coords"):
-        return _lines(path, suffix)
+        return describe_lines(path)
     if suffix in VOLUME_SUFFIXES or foreign_kind(head) is None:
         return _tomogram(path, parse_header(head, path))
     raise InputError(f"{path} is {foreign_kind(head)}; expected a tomogram, picks, a store or weights")
@@ -63,9 +62,7 @@ def describe(path: Path | str) -> dict[str, str]:
 def _tomogram(path: Path, header: MrcHeader) -> dict[str, str]:
     z, y, x = header.shape_zyx
     sizes = header.voxel_size_zyx
-    kind = (
-        "image (MRC)" if header.is_image else "stack of volumes (MRC)" if header.is_volume_stack else "tomogram (MRC)"
-    )
+    kind = "image" if header.is_image else "stack of volumes" if header.is_volume_stack else "tomogram"
     same = max(sizes) - min(sizes) <= 1e-3 * max(sizes)
     voxel = f"{sizes[2]:.6g} A" if same else " x ".join(f"{size:.6g}" for size in sizes) + " A (z, y, x)"
     if not all(size > 0 for size in sizes) and not header.is_image:
@@ -78,15 +75,16 @@ def _tomogram(path: Path, header: MrcHeader) -> dict[str, str]:
         "voxel size": voxel,
         "extent": " x ".join(f"{n * size / 10:.1f}" for n, size in zip((z, y, x), sizes, strict=True))
         + " nm (z, y, x)",
-        "data": f"{_TYPES[header.dtype[1:]]}{order}, {_bytes(header.data_bytes)}",
+        "data": f"{_TYPES[header.dtype[1:]]}{order}, {in_bytes(header.data_bytes)}",
     }
     if header.axes_crs != (1, 2, 3):
         described["axes in file"] = " ".join("?xyz"[axis] for axis in header.axes_crs) + " (column, row, section)"
-    if any(header.start_crs) or any(header.origin_xyz):
+    if any(header.start_crs):
         described["header start"] = " ".join(map(str, header.start_crs)) + " (not used)"
+    if any(header.origin_xyz):
         described["header origin"] = " ".join(f"{value:g}" for value in header.origin_xyz) + " A (x, y, z; not used)"
     if header.extended_bytes:
-        described["extended header"] = f"{header.extended_type or 'untyped'}, {_bytes(header.extended_bytes)}"
+        described["extended header"] = f"{header.extended_type or 'untyped'}, {in_bytes(header.extended_bytes)}"
     if header.labels:
         described["labels"] = " | ".join(header.labels)
     if packed := compression(path):
@@ -94,55 +92,6 @@ def _tomogram(path: Path, header: MrcHeader) -> dict[str, str]:
     elif path.stat().st_size < header.data_offset + header.data_bytes:
         described["damaged"] = f"{path.stat().st_size} of {header.data_offset + header.data_bytes} bytes: cut short"
     return described
-
-
-def _star(path: Path) -> dict[str, str]:
-    text = read_text(path, _TEXT_LIMIT)
-    described = {"kind": "STAR file"}
-    block, columns, rows = None, list[str](), 0
-    blocks: list[tuple[str, list[str], int]] = []
-    for line in text.splitlines():
-        line = line.strip()
-        if line.startswith("data_"):
-            block, columns, rows = line[5:], [], 0
-            blocks.append((block, columns, rows))
-        elif block is None or not line or line.startswith(("#", "loop_")):
-            continue
-        elif line.startswith("_"):
-            columns.append(line.split()[0][1:])
-        else:
-            rows += 1
-            blocks[-1] = (block, columns, rows)
-    if not blocks:
-        raise InputError(f"{path} has no data_ block: not a STAR file")
-    known = {column for _, found, _ in blocks for column in found}
-    described["kind"] = _star_kind(known)
-    cut = "at least " if len(text) >= _TEXT_LIMIT - 1 else ""
-    for name, found, count in blocks[:8]:
-        described[f"block {name or '(unnamed)'}"] = f"{cut}{count or 1} rows: {' '.join(found)}"
-    return described
-
-
-def _star_kind(columns: set[str]) -> str:
-    if "rlnTomoParticlesFile" in columns:
-        return "optimisation set (RELION 5)"
-    if "rlnCenteredCoordinateXAngst" in columns:
-        return "picks (RELION 5 STAR, A from the centre)"
-    if "rlnTomoSizeX" in columns:
-        return "tomogram list (RELION 5 tomograms.star)"
-    if "CoordinateX" in columns:
-        return "picks (crYOLO / TomoTwin cbox, voxels)"
-    if {"rlnCoordinateX", "rlnCoordinateZ"} <= columns:
-        return f"picks ({'RELION 4' if 'rlnTomoName' in columns else 'RELION 3 / Warp'} STAR, pixels)"
-    return "STAR file without particle positions"
-
-
-def _lines(path: Path, suffix: str) -> dict[str, str]:
-    lines = [line for line in read_text(path, _TEXT_LIMIT).splitlines() if line.strip()]
-    kind = {".coords": "picks (coords, voxels)"}.get(suffix, "table")
-    if path.name == _LOCATIONS:
-        kind = "particle list (SHREC 2021, voxels)"
-    return {"kind": kind, "lines": str(len(lines)), "first line": lines[0][:200] if lines else "", "size": _size(path)}
 
 
 def _weights(path: Path) -> dict[str, str]:
@@ -162,7 +111,7 @@ def _weights(path: Path) -> dict[str, str]:
     return {
         "kind": "weights (safetensors)",
         "parameters": f"{parameters:,} in {len(header)} tensors, {', '.join(types)}",
-        "size": _size(path),
+        "size": in_bytes(path.stat().st_size),
     } | _flat(_unpacked(card))
 
 
@@ -170,8 +119,8 @@ def _folder(path: Path) -> dict[str, str]:
     for name, kind in (("manifest.json", "embedding store"), ("provenance.json", "output folder")):
         if (path / name).is_file():
             return {"kind": kind} | _flat(_json(path / name))
-    if (path / _LOCATIONS).is_file():
-        lines = read_text(path / _LOCATIONS).splitlines()
+    if (path / LOCATIONS).is_file():
+        lines = read_text(path / LOCATIONS).splitlines()
         names = sorted({line.split()[0] for line in lines if line.strip()})
         described = {"kind": "simulated tomogram with truth (SHREC 2021 layout)", "particles": str(len(lines))}
         described["classes"] = " ".join(names)
@@ -220,15 +169,3 @@ def _product(shape: list[int]) -> int:
     for size in shape:
         total *= size
     return total
-
-
-def _size(path: Path) -> str:
-    return _bytes(path.stat().st_size)
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"

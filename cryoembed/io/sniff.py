@@ -115,9 +115,12 @@ def suffix_of(path: Path) -> str:
 def tomogram_name(path: str | Path) -> str:
     """What a tomogram is called: the last part of the path without the suffixes of volumes and ``.tomostar``.
 
-    ``/data/TS_01.mrc.gz``, ``TS_01.mrc.tomostar`` and ``rec/TS_01.st:mrc`` are all ``TS_01``; other dots stay.
+    ``/data/TS_01.mrc.gz``, ``TS_01.mrc.tomostar`` and ``rec/TS_01.st:mrc`` are all ``TS_01``; other dots stay. In
+    SHREC's layout all files are called alike, so ``model_3/reconstruction.mrc`` is ``model_3``.
     """
-    name = re.split(r"[/\\]", str(path).strip().rstrip("/\\"))[-1]
+    *folders, name = re.split(r"[/\\]", str(path).strip().rstrip("/\\"))
+    if folders and re.fullmatch(r"reconstruction\.mrc(\.gz|\.bz2)?", name) and re.fullmatch(r"model_\d+", folders[-1]):
+        return folders[-1]
     name = re.sub(r":(mrcs?|st)$", "", name)
     while (suffix := Path(name).suffix.lower()) in _NAME_SUFFIXES and len(name) > len(suffix):
         name = name[: -len(suffix)]

@@ -82,7 +82,7 @@ def read_tomograms_star(path: Path | str) -> dict[str, TomogramInfo]:
     return {info.name: info for info in infos}
 
 
-def tomogram_info(path: Path | str, *, voxel_size: float | None = None, name: str | None = None) -> TomogramInfo:
+def read_tomogram_info(path: Path | str, *, voxel_size: float | None = None, name: str | None = None) -> TomogramInfo:
     """Take size and voxel size from the header of a tomogram file; nothing else is read."""
     path = Path(path)
     header = read_mrc_header(path)
@@ -100,7 +100,7 @@ def read_infos(paths: Iterable[Path | str], *, voxel_size: float | None = None) 
         if suffix_of(path) == ".star":
             infos |= read_tomograms_star(path)
         else:
-            info = tomogram_info(path, voxel_size=voxel_size)
+            info = read_tomogram_info(path, voxel_size=voxel_size)
             infos[info.name] = info
     return infos
 

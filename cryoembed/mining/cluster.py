@@ -1,7 +1,6 @@
 """Clusters without labels: k-means over all vectors, then spectral clustering on its centroids or inside its parts.
 
-Spectral clustering of all points costs n^2; of a few hundred centroids, weighted by their sizes, it costs nothing and
-says nearly the same. k-means++ on a subsample starts FAISS's iterations: without it they end in worse minima.
+k-means++ on a subsample starts FAISS's iterations: without it they end in worse minima.
 """
 
 from __future__ import annotations
@@ -15,21 +14,26 @@ from pydantic import Field
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.mining.spectral import spectral_clusters
+from cryoembed.mining.spectral import eigengap, landmark_embedding
 from cryoembed.store.index import lloyd
 
 Vectors = npt.NDArray[np.float32]  # (n, d)
 Labels = npt.NDArray[np.int64]
 
 _SEED_SAMPLE = 10_000
-_PART_SAMPLE = 2_000  # points of a part that enter its spectral clustering; the others follow their nearest
+_PER_LANDMARK = 5  # a centroid stands for so many particles at least
+_PER_PART = 50  # and a part for so many: fewer are not worth splitting
 
 
 class ClusterConfig(Config):
-    """Two steps of clustering."""
+    """Two steps of clustering.
 
-    k: int = Field(100, ge=1, description="k-means centroids (spectral centroids) or parts (spectral parts)")
-    n_clusters: int | None = Field(None, ge=1, description="final number; per part for `parts`; None: by the eigengap")
+    ``centroids``: spectral clustering through ``k`` centroids. ``parts``: k-means into ``k`` parts, each of which is
+    split by spectral clustering (CryoSiam). ``off``: k-means into ``n_clusters``.
+    """
+
+    k: int = Field(200, ge=1, description="centroids, or parts; lowered by itself where particles are few")
+    n_clusters: int | None = Field(None, ge=1, description="in all; for `parts` in each part; None: by the eigengap")
     spectral: Literal["centroids", "parts", "off"] = "centroids"
     iterations: int = Field(25, ge=1)
     attempts: int = Field(4, ge=1, description="k-means starts; the one with the lowest inertia is kept")
@@ -61,29 +65,22 @@ def cluster(vectors: Vectors, config: ClusterConfig | None = None) -> Clusters:
     Raises
     ------
     InputError
-        If there are fewer vectors than clusters asked for. ``k`` is lowered by itself where the data are few: to n / 5
-        for ``centroids``, so that a centroid stands for several particles.
+        If there are fewer vectors than clusters asked for.
     """
     config = config or ClusterConfig()
-    n = len(vectors)
-    wanted = config.n_clusters or 2
-    if n < max(wanted, 2):
-        raise InputError(f"{n} particles cannot make {wanted} clusters; lower --clusters or index more tomograms")
-    if config.spectral == "off":
-        k = config.n_clusters or min(config.k, n)
-    elif config.spectral == "centroids":
-        k = min(n, max(wanted, min(config.k, n // 5), min(n, 10)))
-    else:
-        k = min(config.k, max(1, n // 10))
-    parts, centroids, inertia = kmeans(
-        vectors, k, iterations=config.iterations, attempts=config.attempts, seed=config.seed
-    )
+    wanted = max(config.n_clusters or 2, 1)
+    if len(vectors) < max(wanted, 2):
+        raise InputError(
+            f"{len(vectors)} particles cannot make {wanted} clusters; lower --clusters or index more tomograms"
+        )
     if config.spectral == "centroids":
-        labels = _merge_cells(parts, centroids, config)
+        labels, parts, inertia = _through_centroids(vectors, config)
     elif config.spectral == "parts":
-        labels = _split_parts(vectors, parts, config)
+        labels, parts, inertia = _inside_parts(vectors, config)
     else:
-        labels = parts
+        count = config.n_clusters or min(config.k, len(vectors))
+        labels, _, inertia = _kmeans(vectors, count, config)
+        parts = labels
     labels = by_size(labels)
     return Clusters(labels, medoids(vectors, labels), np.bincount(labels), by_size(parts), inertia)
 
@@ -136,36 +133,36 @@ def by_size(labels: Labels) -> Labels:
     return rank[inverse.reshape(-1)]
 
 
-def _merge_cells(parts: Labels, centroids: Vectors, config: ClusterConfig) -> Labels:
-    sizes = np.bincount(parts, minlength=len(centroids))
-    filled = np.flatnonzero(sizes)
-    if config.n_clusters is not None and len(filled) < config.n_clusters:
-        raise InputError(f"only {len(filled)} distinct groups of vectors for {config.n_clusters} clusters")
-    merged = np.zeros(len(centroids), dtype=np.int64)
-    merged[filled] = spectral_clusters(
-        centroids[filled],
-        config.n_clusters,
-        weights=sizes[filled],
-        max_clusters=config.max_clusters,
-        seed=config.seed,
-    )
-    return merged[parts]
+def _kmeans(vectors: Vectors, k: int, config: ClusterConfig) -> tuple[Labels, Vectors, float]:
+    return kmeans(vectors, k, iterations=config.iterations, attempts=config.attempts, seed=config.seed)
 
 
-def _split_parts(vectors: Vectors, parts: Labels, config: ClusterConfig) -> Labels:
+def _through_centroids(vectors: Vectors, config: ClusterConfig) -> tuple[Labels, Labels, float]:
+    """Cluster labels, k-means cells and inertia."""
+    n, wanted = len(vectors), config.n_clusters or 2
+    k = min(n, max(wanted, min(config.k, n // _PER_LANDMARK), 10))
+    # centroids need to cover the data, not to be the best ones: one start will do
+    cells, centroids, inertia = kmeans(vectors, k, iterations=config.iterations, attempts=1, seed=config.seed)
+    if config.n_clusters == 1:
+        return np.zeros(n, dtype=np.int64), cells, inertia
+    components = min(k, max(config.n_clusters or 0, config.max_clusters) + 1)
+    values, coordinates = landmark_embedding(vectors, centroids, components)
+    count = config.n_clusters or eigengap(values, config.max_clusters)
+    rows = coordinates[:, :count]
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)  # Ng, Jordan and Weiss (2001), step 4
+    return kmeans(rows.astype(np.float32), count, attempts=2 * config.attempts, seed=config.seed)[0], cells, inertia
+
+
+def _inside_parts(vectors: Vectors, config: ClusterConfig) -> tuple[Labels, Labels, float]:
+    parts, _, inertia = _kmeans(vectors, min(config.k, max(1, len(vectors) // _PER_PART)), config)
     labels = np.zeros(len(parts), dtype=np.int64)
-    generator = np.random.default_rng(config.seed)
-    offset = 0
-    for part in range(int(parts.max()) + 1):
+    for part in np.unique(parts):
         members = np.flatnonzero(parts == part)
-        if len(members) == 0:
-            continue
-        inside = np.ascontiguousarray(vectors[members])
-        sample = np.arange(len(members))
-        if len(members) > _PART_SAMPLE:
-            sample = np.sort(generator.choice(len(members), _PART_SAMPLE, replace=False))
-        wanted = None if config.n_clusters is None else min(config.n_clusters, len(sample))
-        found = spectral_clusters(inside[sample], wanted, max_clusters=config.max_clusters, seed=config.seed)
-        labels[members] = offset + found[(inside @ inside[sample].T).argmax(axis=1)]
-        offset += int(found.max()) + 1
-    return labels
+        count = config.n_clusters if config.n_clusters is None else min(config.n_clusters, len(members))
+        if len(members) >= 2:
+            inside = config.model_copy(update={"n_clusters": count})
+            found = _through_centroids(np.ascontiguousarray(vectors[members]), inside)[0]
+            labels[members] = labels.max() + 1 + found
+        else:
+            labels[members] = labels.max() + 1
+    return labels, parts, inertia

@@ -1,81 +1,69 @@
-"""Spectral clustering of up to a few thousand weighted points, with the number of clusters by the eigengap if asked."""
+"""Spectral clustering of any number of points through a few hundred landmarks (Chen and Cai, AAAI 2011).
+
+Every point is written as a mixture of its nearest landmarks (k-means centroids); two points are alike as far as their
+mixtures are. The graph over n points then has rank k, and its eigenvectors cost a k x k problem: linear in n, where
+spectral clustering of all pairs is quadratic. Landmarks that stand for many particles weigh more.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
-_NEIGHBOUR = 7  # whose distance is a point's own scale (Zelnik-Manor and Perona 2004, section 2)
+from cryoembed.store.exact import search
+
+Vectors = npt.NDArray[np.float32]  # (n, d)
+Floats = npt.NDArray[np.float64]
+
+_NEIGHBOURS = 3  # landmarks per point; 2, 3 and 5 do alike on planted blobs
+_BLOCK = 65_536  # points whose landmarks are looked up at once
 
 
-def spectral_clusters(
-    points: npt.NDArray[np.float32],
-    n_clusters: int | None = None,
-    *,
-    weights: npt.ArrayLike | None = None,
-    max_clusters: int = 30,
-    seed: int = 0,
-) -> npt.NDArray[np.int64]:
-    """Normalised spectral clustering (Ng, Jordan and Weiss 2001) with locally scaled affinities.
+def landmark_embedding(vectors: Vectors, landmarks: Vectors, components: int) -> tuple[Floats, Floats]:
+    """Eigenvalues and point coordinates of the landmark graph.
 
     Parameters
     ----------
-    points
-        (m, d); memory grows with m^2.
-    n_clusters
-        None takes the largest gap between neighbouring eigenvalues, up to ``max_clusters``.
-    weights
-        (m,) how many particles each point stands for: affinities are multiplied by both weights, as if every point were
-        there so many times.
+    vectors
+        (n, d).
+    landmarks
+        (k, d), usually k-means centroids.
+    components
+        How many, at most k.
 
     Returns
     -------
-    (m,) labels from 0.
+    eigenvalues (c,) of the normalised affinity, 1 first, descending, and coordinates (n, c).
     """
-    m = len(points)
-    if m <= 2 or n_clusters == 1 or n_clusters == m:
-        return (
-            np.zeros(m, dtype=np.int64) if n_clusters in (1, None) else np.arange(m, dtype=np.int64) % (n_clusters or 1)
-        )
-    values, vectors = _eigen(affinities(points, weights), min(m, max(n_clusters or 0, max_clusters) + 1))
-    count = n_clusters or eigengap(values)
-    if count == 1:
-        return np.zeros(m, dtype=np.int64)
-    from sklearn.cluster import KMeans
-
-    rows = vectors[:, :count]
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    labels = KMeans(count, n_init=10, random_state=seed).fit(rows).labels_
-    return np.asarray(labels, dtype=np.int64)
+    mixture = mixtures(vectors, landmarks)
+    mass = np.asarray(mixture.sum(axis=0)).ravel()
+    scaled = mixture @ sparse.diags(1 / np.sqrt(np.maximum(mass, 1e-12)))
+    values, axes = np.linalg.eigh((scaled.T @ scaled).toarray())
+    values, axes = np.maximum(values[::-1][:components], 0), axes[:, ::-1][:, :components]
+    return values, np.asarray(scaled @ axes) / np.sqrt(np.maximum(values, 1e-12))
 
 
-def affinities(points: npt.NDArray[np.float32], weights: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
-    """(m, m) ``w_i w_j exp(-d_ij^2 / (s_i s_j))`` with s the distance to the seventh neighbour; the diagonal is in."""
-    array = np.asarray(points, dtype=np.float64)
-    squares = np.square(array).sum(axis=1)
-    squared = np.maximum(squares[:, None] + squares[None, :] - 2 * array @ array.T, 0)
-    np.fill_diagonal(squared, 0)
-    kth = min(_NEIGHBOUR, len(array) - 1)
-    scale = np.sqrt(np.partition(squared, kth, axis=1)[:, kth])
-    scale = np.maximum(scale, 1e-6)
-    affinity = np.exp(-squared / (scale[:, None] * scale[None, :]))
-    if weights is not None:
-        weight = np.asarray(weights, dtype=np.float64)
-        affinity *= weight[:, None] * weight[None, :]
-    return np.asarray(affinity)
+def mixtures(vectors: Vectors, landmarks: Vectors) -> sparse.csr_array:
+    """(n, k) weights of each point's three nearest landmarks: Gaussian in distance, rows sum to 1."""
+    n, k = len(vectors), len(landmarks)
+    r = min(_NEIGHBOURS, k)
+    # nearest in distance is highest in  x . c - |c|^2 / 2
+    keys = np.column_stack([landmarks, -np.square(landmarks).sum(axis=1) / 2]).astype(np.float32)
+    columns = np.zeros((n, r), dtype=np.int64)
+    squared = np.zeros((n, r))
+    for start in range(0, n, _BLOCK):
+        block = np.asarray(vectors[start : start + _BLOCK], dtype=np.float32)
+        scores, columns[start : start + _BLOCK] = search(keys, np.column_stack([block, np.ones(len(block))]), r)
+        squared[start : start + _BLOCK] = np.square(block).sum(axis=1, keepdims=True) - 2 * scores
+    squared = np.maximum(squared, 0)
+    width = max(float(np.sqrt(squared).mean()), 1e-12)
+    weights = np.exp(-(squared - squared[:, :1]) / (2 * width**2))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return sparse.csr_array((weights.ravel(), columns.ravel(), np.arange(0, n * r + 1, r)), shape=(n, k))
 
 
-def eigengap(values: npt.NDArray[np.float64]) -> int:
-    """Number of clusters: where the eigenvalues of the Laplacian (ascending) make their largest step."""
-    return int(np.argmax(np.diff(values))) + 1 if len(values) > 1 else 1
-
-
-def _eigen(affinity: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Smallest ``count`` eigenvalues of the normalised Laplacian and their vectors; dense, hence reproducible."""
-    from scipy.linalg import eigh
-
-    root = np.sqrt(affinity.sum(axis=1))
-    normalised = affinity / (root[:, None] * root[None, :])
-    m = len(normalised)
-    values, vectors = eigh(normalised, subset_by_index=(m - count, m - 1))
-    return 1 - values[::-1], vectors[:, ::-1]
+def eigengap(values: Floats, most: int) -> int:
+    """Number of clusters, 2 to ``most``: after which of the descending eigenvalues the largest step down comes."""
+    steps = -np.diff(values[: most + 1])[1:]
+    return int(np.argmax(steps)) + 2 if len(steps) else min(2, len(values))

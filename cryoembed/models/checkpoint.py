@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from cryoembed.config import parse_config
@@ -61,7 +61,7 @@ def save_weights(path: Path, module: nn.Module, card: ModelCard, *, half: bool =
     _check_tensors(tensors, card, source=str(path))
     header = {HEADER_KEY: json.dumps(card.model_dump(mode="json"), sort_keys=True)}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        temporary.write_bytes(save(tensors, metadata=header))  # save_file would make it readable by its owner only
     return model_hash(tensors, card)
 
 

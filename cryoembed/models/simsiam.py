@@ -31,7 +31,7 @@ class SubtomogramNetwork(nn.Module):
 
     def pool(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b c"]:
         """Return the mean of the last stage over the box, in float32."""
-        return global_average(self.backbone(x)[-1])
+        return global_average(self.backbone(standardised(x))[-1])
 
     def project(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
         """Return the projector's output for boxes, not normalised."""
@@ -49,4 +49,4 @@ class SubtomogramNetwork(nn.Module):
 def standardised(x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b 1 z y x"]:
     """Return each box with mean 0 and s.d. 1, so that vectors do not depend on gold, ice or scale elsewhere."""
     deviation, mean = torch.std_mean(x.float(), dim=(1, 2, 3, 4), keepdim=True, correction=0)
-    return (x.float() - mean) / deviation.clamp(min=1e-6)
+    return ((x.float() - mean) / deviation.clamp(min=1e-6)).to(x.dtype)

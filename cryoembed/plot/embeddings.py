@@ -13,6 +13,7 @@ from cryoembed.errors import InputError
 from cryoembed.plot.image import data_uri, tile_images, to_grey
 from cryoembed.plot.style import SCORE_SCALE, colour_of, styled
 
+CELL_PX = 128
 SVG_LIMIT = 4000  # above it WebGL draws: faster, but it does not print sharp
 
 
@@ -109,7 +110,11 @@ def medoid_montage(
         raise InputError(f"expected (k, box, box, box) boxes and k captions, got {boxes.shape} and {len(titles)}")
     columns = min(columns, len(boxes))
     rows = -(-len(boxes) // columns)
-    cells = [tile_images([to_grey(view) for view in _views(box, thickness)], columns=1, gap=1) for box in boxes]
+    enlarge = max(1, CELL_PX // boxes.shape[-1])  # whole pixels, or the browser blurs the voxels
+    cells = [
+        tile_images([to_grey(view).repeat(enlarge, 0).repeat(enlarge, 1) for view in _views(box, thickness)], columns=1)
+        for box in boxes
+    ]
     height, width = cells[0].shape
     step_x, step_y = width * 1.12, height + 0.45 * width
     figure = go.Figure()

@@ -22,6 +22,8 @@ def to_grey(image_yx: npt.NDArray[Any], *, percentiles: tuple[float, float] = CL
     if not finite.any():
         return np.full(values.shape, 128, dtype=np.uint8)
     low, high = np.percentile(values[finite], percentiles)
+    if high <= low:  # a mask or a lone spot: nearly all pixels are equal
+        low, high = values[finite].min(), values[finite].max()
     if high <= low:
         return np.full(values.shape, 128, dtype=np.uint8)
     scaled = np.clip((values - low) / (high - low), 0, 1)

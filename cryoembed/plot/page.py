@@ -38,7 +38,13 @@ footer { margin-top: 40px; color: #7b8794; font-size: 12.5px; }
   figure, table, .facts { break-inside: avoid; } }
 figure { margin: 6px 0; }
 """
-_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+# plotly 7 offers by default to upload a chart to its maker's server: unpublished data must not leave by one stray click
+_CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
+}
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,6 @@ def draw_image(
         title={"text": f"{'zyx'[horizontal]} (nm)", "standoff": 4}, row=row, col=column,
     )  # fmt: skip
     figure.update_yaxes(
-        range=ends_v, showgrid=False, zeroline=False, constrain="domain",
+        range=ends_v, showgrid=False, zeroline=False, constrain="domain", constraintoward="top",
         title={"text": f"{'zyx'[vertical]} (nm)", "standoff": 4} if column == 1 else None, row=row, col=column,
     )  # fmt: skip

@@ -64,7 +64,7 @@ def slice_figure(
             draw_overlay(figure, overlay, where, plane, row=1, column=column, legend=legend)
     first = next(iter(panels.values()))
     vertical, horizontal = (first.size_angstrom[axis] for axis in ACROSS[plane])
-    height = int(np.clip(1040 / len(panels) * vertical / horizontal, 200, 900)) + (170 if legend else 110)
+    height = int(np.clip(1040 / len(panels) * vertical / horizontal, 200, 900)) + 150
     caption = title or f"{plane} = {where * NM:.1f} nm"
     return _finish(figure, caption, height)
 
@@ -120,10 +120,14 @@ def montage_figure(
         row, column = at // columns + 1, at % columns + 1
         image = plane_image(tomogram, float(depth), thickness=thickness)
         draw_image(figure, image, tomogram, "z", row=row, column=column, max_side=max_side)
+        if at + columns < count:
+            figure.update_xaxes(title="", row=row, col=column)
         for overlay in overlays:
             draw_overlay(figure, overlay, float(depth), "z", row=row, column=column, legend=legend)
     _, y, x = tomogram.size_angstrom
-    return _finish(figure, title or tomogram.name, int(np.clip(1040 / columns * y / x, 120, 700)) * rows + 120)
+    return _finish(
+        figure, title or tomogram.name, int(np.clip(1040 / columns * y / x, 120, 700)) * rows + 100 + 24 * rows
+    )
 
 
 def _choose_position(tomogram: Tomogram, overlays: Mapping[str, Sequence[Overlay]], plane: Plane) -> float:
@@ -134,6 +138,9 @@ def _choose_position(tomogram: Tomogram, overlays: Mapping[str, Sequence[Overlay
 
 def _finish(figure: go.Figure, title: str, height: int) -> go.Figure:
     styled(figure, title=title, height=height)
-    figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"}, margin={"t": 72})
+    figure.update_layout(
+        legend={"orientation": "h", "x": 0, "yref": "container", "y": 0.004, "yanchor": "bottom"},
+        margin={"t": 64, "b": 72},
+    )
     figure.update_annotations(font={"size": 12})
     return figure

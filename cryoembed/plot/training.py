@@ -52,7 +52,8 @@ def training_figure(
             x, y = zip(*points, strict=True)
             line = {"color": COLOURS[at % len(COLOURS)], "width": 1.8, "dash": "solid" if at < len(COLOURS) else "dot"}
             mode = "lines" if len(x) > 1 else "markers"
-            figure.add_trace(go.Scatter(x=x, y=y, mode=mode, name=key, line=line), row=row, col=1)
+            named = len(group) > 1  # a panel of one curve has its name on the axis
+            figure.add_trace(go.Scatter(x=x, y=y, mode=mode, name=key, line=line, showlegend=named), row=row, col=1)
         figure.update_yaxes(title=group[0] if len(group) == 1 else "loss", row=row, col=1)
         if log_scale and any("loss" in key for key in group):
             figure.update_yaxes(type="log", row=row, col=1)

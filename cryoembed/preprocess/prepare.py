@@ -5,8 +5,6 @@ Every step is recorded in an `InputRecord`, so that two volumes prepared differe
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy.typing as npt
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
+from cryoembed.io.scratch import scratch_array
 from cryoembed.preprocess.config import Contrast, InputConfig
 from cryoembed.preprocess.intensity import clip_limits, decide_contrast, find_padding, strided_sample
 from cryoembed.preprocess.resample import Slabs, resample_into, resampled_shape, same_voxel_size
@@ -91,7 +90,11 @@ def prepare(
     _refuse_thin(tomogram.name, shape, voxel_size)
     decision = decide_contrast(tomogram, contrast)
     padding = find_padding(strided_sample(tomogram.data, config.sample_stride))
-    out = _empty(shape, tomogram.name, scratch)
+    out: Volume = (
+        np.empty(shape, dtype=np.float32)
+        if scratch is None
+        else scratch_array(scratch, f"{tomogram.name}_prepared", shape, np.float32)
+    )
     source: Slabs = _Unpadded(tomogram.data, padding, config.sample_stride) if padding is not None else tomogram.data
     if resampled:
         resample_into(out, source, voxel_size / tomogram.voxel_size)
@@ -152,21 +155,6 @@ def _refuse_thin(name: str, shape: tuple[int, int, int], voxel_size: float) -> N
 def _slabs(shape: tuple[int, int, int]) -> Iterator[slice]:
     thickness = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
     return (slice(start, min(start + thickness, shape[0])) for start in range(0, shape[0], thickness))
-
-
-def _empty(shape: tuple[int, int, int], name: str, scratch: Path | None) -> Volume:
-    if scratch is None:
-        return np.empty(shape, dtype=np.float32)
-    stem = re.sub(r"[^\w.-]", "_", name)
-    path = Path(scratch) / f"{stem}_{uuid.uuid4().hex[:8]}_prepared.npy"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        out: Volume = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder or free some space"
-        ) from None
-    return out
 
 
 class _Unpadded:

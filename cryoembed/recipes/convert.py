@@ -11,7 +11,8 @@ from pydantic import Field
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.geometry import RelionCentre
-from cryoembed.io import TomogramInfo, read_particles, read_tomograms_star, tomogram_info, write_particles
+from cryoembed.io import TomogramInfo, read_particles, read_tomogram_info, read_tomograms_star, write_particles
+from cryoembed.io.sniff import suffix_of
 
 log = logging.getLogger(__name__)
 
@@ -37,25 +38,43 @@ def convert(config: ConvertConfig) -> str:
         If there is nothing to convert, a format is unknown, or the output needs a size that is not given.
     """
     infos = read_tomograms_star(config.tomograms_star) if config.tomograms_star else {}
-    name = config.tomogram
-    if name is not None and Path(name).is_file():
-        info = tomogram_info(name, voxel_size=config.voxel_size)
-        infos, name = infos | {info.name: infos.get(info.name, info)}, info.name
-    voxel_size = config.voxel_size
-    if voxel_size is None and name in infos and config.picks.suffix != ".star":
-        voxel_size = infos[name].pixel_size
+    header = _header_of(config)
+    if header is not None:
+        infos.setdefault(header.name, header)
+    in_voxels = suffix_of(config.picks) != ".star"  # a STAR file says itself what its pixels are
     particles = read_particles(
-        config.picks, tomogram=name, voxel_size=voxel_size, tomograms=infos, relion_centre=config.relion_centre
+        config.picks,
+        tomogram=header.name if header else config.tomogram,
+        voxel_size=header.pixel_size if header and in_voxels else config.voxel_size,
+        tomograms=infos,
+        relion_centre=config.relion_centre,
     )
     if len(particles) == 0:
         raise InputError(f"{config.picks} holds no particles; nothing was written")
-    _report_defaults(infos)
+    if (config.to or config.out.suffix.lower().lstrip(".")) == "coords":
+        infos = _in_voxels_of(particles.tomograms, header, config)
+    if config.to in ("relion5", "relion4") or (config.to is None and config.out.suffix == ".star"):
+        _report_defaults(infos)
     write_particles(config.out, particles, tomograms=infos, relion_centre=config.relion_centre, format=config.to)
     count, tomograms = len(particles), len(particles.tomograms)
     return (
         f"kept {count} particle{'s' * (count != 1)} in {tomograms} tomogram{'s' * (tomograms != 1)}, "
         f"skipped none; written to {config.out}"
     )
+
+
+def _header_of(config: ConvertConfig) -> TomogramInfo | None:
+    if config.tomogram is None or not Path(config.tomogram).is_file():
+        return None
+    return read_tomogram_info(config.tomogram, voxel_size=config.voxel_size)
+
+
+def _in_voxels_of(names: list[str], header: TomogramInfo | None, config: ConvertConfig) -> dict[str, TomogramInfo]:
+    """Voxels of the tomogram that was picked in: tomograms.star knows unbinned pixels only, so it is not asked."""
+    size = header.pixel_size if header else config.voxel_size
+    if size is None:
+        raise InputError(".coords are in voxels of a tomogram; pass --voxel-size, or --tomogram with its file")
+    return {name: TomogramInfo(name=name, size_zyx_px=(1, 1, 1), pixel_size=size) for name in names}
 
 
 def _report_defaults(infos: dict[str, TomogramInfo]) -> None:

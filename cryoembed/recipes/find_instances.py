@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from cryoembed.errors import InputError
 from cryoembed.infer.voxels import predict_volume
 from cryoembed.instances.measure import measure
 from cryoembed.instances.segment import InstanceConfig, segment_instances
+from cryoembed.io.scratch import scratch_array
 from cryoembed.models.checkpoint import LoadedModel, bundled_weights, load_weights
 from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.particles import Particles, particle_ids
@@ -111,7 +111,9 @@ def find_instances(
         device=device,
         precision=precision,
         memory=tile_memory_gb,
-        out=None if scratch is None else {name: _scratch_map(scratch, name, volume.shape) for name in outputs},
+        out=None
+        if scratch is None
+        else {name: scratch_array(scratch, name, volume.shape, np.float16) for name in outputs},
         progress=progress,
     )
     distance, boundary, foreground = (maps[name] for name in INSTANCE_MAPS)
@@ -119,12 +121,3 @@ def find_instances(
     particles = measure(labels, volume.voxel_size, tomogram=volume.name, origin=volume.origin, score_map=foreground)
     ids = particle_ids(volume.name, particles.positions_zyx, model.model_hash)
     return FoundInstances(prepared, labels, particles.with_columns(particle_id=ids), maps)
-
-
-def _scratch_map(scratch: Path, name: str, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
-    path = scratch / f"{name}_{uuid.uuid4().hex[:8]}.npy"
-    try:
-        mapped: npt.NDArray[np.float16] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; free some space") from None
-    return mapped

@@ -1,8 +1,7 @@
-"""What every output folder keeps of how it was made: the resolved config and the provenance."""
+"""What every output keeps of how it was made: the resolved config and the provenance."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -13,9 +12,9 @@ from typing import Any
 import cryoembed
 from cryoembed.config import Config
 from cryoembed.io.atomic import replacing
+from cryoembed.store.manifest import fingerprint
 
 LIBRARIES = ("numpy", "scipy", "torch", "faiss-gpu", "faiss-cpu", "scikit-learn", "bioimage-cpp", "mrcfile", "pandas")
-_SAMPLE_BYTES = 1 << 20
 
 
 def write_records(
@@ -25,31 +24,31 @@ def write_records(
 
     Nothing in them depends on the clock, so that equal runs leave equal files.
     """
-    provenance = {
-        "cryoembed": cryoembed.__version__,
-        "python": platform.python_version(),
-        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
-        "inputs": {str(path): fingerprint(Path(path)) for path in inputs},
-        "models": dict(models or {}),
-        **extra,
-    }
+    provenance = _provenance(inputs, models, extra)
     with replacing(out / "config.yaml") as temporary:
         temporary.write_text(config.to_yaml())
     with replacing(out / "provenance.json") as temporary:
         temporary.write_text(json.dumps(provenance, indent=1, sort_keys=True) + "\n")
 
 
-def fingerprint(path: Path) -> str:
-    """16 hex digits from a file's size and its first, middle and last megabyte: quick on a 10 GB tomogram."""
-    if not path.is_file():
-        return ""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as stream:
-        for start in sorted({0, max(0, size // 2 - _SAMPLE_BYTES // 2), max(0, size - _SAMPLE_BYTES)}):
-            stream.seek(start)
-            digest.update(stream.read(_SAMPLE_BYTES))
-    return digest.hexdigest()[:16]
+def write_record(
+    target: Path, config: Config, *, inputs: Iterable[Path] = (), models: Mapping[str, str] | None = None, **extra: Any
+) -> None:
+    """Write ``TARGET.json`` beside a single output file: what `write_records` keeps, in one file."""
+    record = {"config": config.model_dump(mode="json"), **_provenance(inputs, models, extra)}
+    with replacing(target.with_name(f"{target.name}.json")) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def _provenance(inputs: Iterable[Path], models: Mapping[str, str] | None, extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "cryoembed": cryoembed.__version__,
+        "python": platform.python_version(),
+        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+        "inputs": {str(path): fingerprint(Path(path)) for path in inputs if Path(path).is_file()},
+        "models": dict(models or {}),
+        **extra,
+    }
 
 
 def _version(name: str) -> str | None:

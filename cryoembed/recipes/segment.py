@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +16,12 @@ from cryoembed.geometry import ORIGIN, Triple
 from cryoembed.instances.config import InstanceConfig
 from cryoembed.io import TomogramInfo, read_tomogram, write_mrc, write_particles
 from cryoembed.io.atomic import replacing
+from cryoembed.io.scratch import scratch_folder
 from cryoembed.io.sniff import tomogram_name
 from cryoembed.preprocess.config import Contrast
 from cryoembed.recipes.progress import progress_bar
-from cryoembed.recipes.records import fingerprint, write_records
+from cryoembed.recipes.records import write_records
+from cryoembed.store.manifest import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def segment(config: SegmentConfig) -> str:
         if _is_done(config.out, tomogram.name, key):
             already.append(tomogram.name)
             continue
-        with _scratch(config.out) as scratch, progress_bar(tomogram.name, 1.0) as advance:
+        with scratch_folder(config.out) as scratch, progress_bar(tomogram.name, 1.0) as advance:
             found = find_instances(
                 tomogram,
                 model,
@@ -78,7 +79,7 @@ def segment(config: SegmentConfig) -> str:
                 device=config.device,
                 precision=config.precision,
                 tile_memory_gb=config.tile_memory_gb,
-                scratch=Path(scratch),
+                scratch=scratch,
                 progress=advance,
             )
             frame = found.prepared.tomogram
@@ -121,14 +122,6 @@ def _is_done(out: Path, name: str, key: str) -> bool:
         return bool(json.loads(_output(stem, "_segment.json").read_text())["key"] == key)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _scratch(out: Path) -> tempfile.TemporaryDirectory[str]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(dir=out, prefix=".scratch_")
-    except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from None
 
 
 def _output(stem: Path, ending: str) -> Path:

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
+from cryoembed.io.scratch import PREFIX
 from cryoembed.particles import Particles, particle_ids
 from cryoembed.store import shards
 from cryoembed.store.key import StoreKey, check_same_key
-from cryoembed.store.lock import exclusive
+from cryoembed.store.lock import LOCK_NAME, exclusive
 from cryoembed.store.manifest import MANIFEST_NAME, Manifest, ShardEntry, TomogramSource, read_manifest, write_manifest
 
 SHARDS = "shards"
@@ -50,8 +51,7 @@ class EmbeddingStore:
         path = Path(path)
         if (path / MANIFEST_NAME).exists():
             raise InputError(f"{path} is a store already; add to it, or choose another --out")
-        if path.exists() and (not path.is_dir() or any(_foreign(path))):
-            raise InputError(f"{path} exists and is no embedding store; choose another --out")
+        _refuse_foreign(path)
         try:
             (path / SHARDS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -71,9 +71,11 @@ class EmbeddingStore:
 
     @classmethod
     def open_or_create(cls, path: Path, key: StoreKey, *, weights: str = "") -> EmbeddingStore:
-        """Continue a store made under the same key, or make a new one."""
-        exists = (Path(path) / MANIFEST_NAME).exists()
-        return cls.open(path, key) if exists else cls.create(path, key, weights=weights)
+        """Continue a store made under the same key, or begin a new one: its folder appears with the first tomogram."""
+        if (Path(path) / MANIFEST_NAME).exists():
+            return cls.open(path, key)
+        _refuse_foreign(Path(path))
+        return cls(path, Manifest(key=key, weights=weights))
 
     # -- read ---------------------------------------------------------------------------------------------------------
 
@@ -261,6 +263,8 @@ class EmbeddingStore:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Hold the lock, see what others wrote meanwhile, sweep what killed processes left."""
+        if not self._manifest.shards and not (self.path / MANIFEST_NAME).exists():
+            self.create(self.path, self.key, weights=self.weights)
         with exclusive(self.path):
             current = read_manifest(self.path)
             check_same_key(current.key, self.key, where=str(self.path))
@@ -291,6 +295,12 @@ class EmbeddingStore:
             return False
 
 
-def _foreign(path: Path) -> Iterator[Path]:
-    """What lies in a folder that a store being made would not have put there."""
-    return (item for item in path.iterdir() if item.name not in (SHARDS, ".lock") and ".tmp." not in item.name)
+def _refuse_foreign(path: Path) -> None:
+    """Raise unless a folder is missing, or holds only what the making of a store may have left there."""
+    if not path.exists():
+        return
+    if not path.is_dir() or not all(
+        item.name in (SHARDS, LOCK_NAME) or ".tmp." in item.name or item.name.startswith(PREFIX)
+        for item in path.iterdir()
+    ):
+        raise InputError(f"{path} exists and is no embedding store; choose another --out")

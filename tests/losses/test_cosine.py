@@ -84,6 +84,15 @@ def test_level_regions_are_taken_at_the_levels_stride() -> None:
     assert loss.item() == pytest.approx(-1, abs=1e-6)
 
 
+def test_a_region_in_the_middle_of_a_level_is_found_at_its_own_place() -> None:
+    level = torch.randn(1, 3, 8, 8, 8)
+    moved = level.roll((-1, -2, -3), dims=(2, 3, 4))
+    region = torch.tensor([[[4, 8], [6, 10], [8, 12]]])
+    shift = torch.tensor([[[2], [4], [6]]])
+    loss = overlap_loss(level, level, moved, moved, region, region - shift, stride=2)
+    assert loss.item() == pytest.approx(-1, abs=1e-6)
+
+
 def test_samples_may_overlap_differently() -> None:
     a, b, overlap_a, overlap_b = views_of_one_field()
     b = torch.stack([b[0], a[1]])

@@ -56,3 +56,11 @@ def test_shapes_in_signatures_are_true_and_checked() -> None:
     assert checked(network, torch.randn(2, 16)).shape == (2, 16)
     with pytest.raises(TypeCheckError):
         checked(network, torch.randn(16))
+
+
+def test_embedding_ignores_scale_and_offset_of_the_grey_values() -> None:
+    torch.manual_seed(0)
+    config = SubtomogramNetworkConfig(backbone=BackboneConfig(width=4, stem_stride=2), embedding_dim=8, box_vox=16)
+    network = SubtomogramNetwork(config).eval()
+    boxes = torch.randn(3, 1, 16, 16, 16)
+    torch.testing.assert_close(network.embed(7.0 * boxes - 3.0), network.embed(boxes), atol=1e-5, rtol=0.0)

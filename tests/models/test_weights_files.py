@@ -179,3 +179,11 @@ def test_a_head_network_starts_from_a_pretrained_backbone() -> None:
     assert torch.equal(headed.backbone.stem[0].weight, pretrained.backbone.stem[0].weight)
     with pytest.raises(InputError, match="no layer in common"):
         start_from(torch.nn.Linear(2, 2), pretrained)
+
+
+def test_weights_are_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    config = SubtomogramNetworkConfig(backbone=BackboneConfig(width=4, stem_stride=2), embedding_dim=8, box_vox=16)
+    save_weights(path, build(config), ModelCard(name="w", network=config))
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -121,9 +121,9 @@ def test_wrong_names_are_refused(tmp_path: Path) -> None:
     store = filled(tmp_path / "s")
     with pytest.raises(InputError, match="is in the store already"):
         store.add("a", blobs([2])[0], particles("a", 2))
-    with pytest.raises(InputError, match="of .'d'. cannot be stored as tomogram 'c'"):
+    with pytest.raises(InputError, match=r"of .'d'. cannot be stored as tomogram 'c'"):
         store.add("c", blobs([2])[0], particles("d", 2))
-    with pytest.raises(InputError, match="'x' is not in the store .* it holds a, b"):
+    with pytest.raises(InputError, match=r"'x' is not in the store .* it holds a, b"):
         store.vectors("x")
     with pytest.raises(InputError, match="'x' is not in the store"):
         store.remove("x")
@@ -141,7 +141,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="exists and is no embedding store"):
         EmbeddingStore.create(tmp_path, key())
-    with pytest.raises(InputError, match="has no manifest.json"):
+    with pytest.raises(InputError, match=r"has no manifest\.json"):
         EmbeddingStore.open(tmp_path)
     with pytest.raises(InputError, match="is a store already"):
         EmbeddingStore.create(filled(tmp_path / "s").path, key())

@@ -160,7 +160,7 @@ def test_without_faiss_the_exact_search_answers(
 
 @needs_faiss
 def test_lloyd_lowers_the_inertia_and_says_it_right() -> None:
-    vectors, classes, _ = blobs([40, 40, 40], spread=0.2)
+    vectors, _, _ = blobs([40, 40, 40], spread=0.2)
     start = vectors[[0, 1, 80]]
     centroids, assignment, inertia = lloyd(vectors, start, iterations=20, seed=0)
     distances = np.square(vectors[:, None] - centroids[None]).sum(-1)

@@ -1,4 +1,4 @@
-"""Particles in RELION's and Warp's STAR columns, both ways: which coordinate means what, and which pixel it counts.
+"""Particles from RELION's and Warp's STAR columns: which coordinate means what, and which pixel it counts.
 
 RELION 5 counts A from the tomogram's centre; RELION 4 counts unbinned pixels of the tilt series from the corner;
 RELION 3 and Warp count pixels of the tomogram they picked in, Warp always at the pixel size of what it exports.
@@ -9,7 +9,6 @@ the orientation is the subtomogram's after the particle's (``ParticleSet::getMat
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,30 +21,23 @@ from scipy.spatial.transform import Rotation
 from cryoembed import geometry, rotations
 from cryoembed.errors import InputError
 from cryoembed.geometry import Points, RelionCentre
+from cryoembed.io.relion_columns import (
+    CENTRED,
+    OWN,
+    PARTICLE_ANGLES,
+    PIXELS,
+    SCORES,
+    SHIFT_ANGSTROM,
+    SHIFT_PIXELS,
+    SUBTOMOGRAM_ANGLES,
+    UNSET,
+)
 from cryoembed.io.sniff import tomogram_name
 from cryoembed.io.tomogram_info import TomogramInfo, find_info
-from cryoembed.particles import DTYPES, Particles
+from cryoembed.particles import Particles
 
 log = logging.getLogger(__name__)
 Numbers = npt.NDArray[np.float64]
-
-_XYZ = ("X", "Y", "Z")
-CENTRED = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in _XYZ)
-PIXELS = tuple(f"rlnCoordinate{axis}" for axis in _XYZ)
-_SHIFT_ANGSTROM = tuple(f"rlnOrigin{axis}Angst" for axis in _XYZ)
-_SHIFT_PIXELS = tuple(f"rlnOrigin{axis}" for axis in _XYZ)
-_SUBTOMOGRAM = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
-_PARTICLE = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-_SCORES = ("rlnAutopickFigureOfMerit", "rlnLCCmax")
-_UNSET = -999.0  # RELION's "no value"
-# columns of ours that RELION has no name for; it keeps what it does not know
-_OWN = {
-    "label": "cryoembedLabel",
-    "probability": "cryoembedProbability",
-    "instance": "cryoembedInstance",
-    "volume": "cryoembedVolume",
-    "particle_id": "cryoembedParticleId",
-}
 
 
 def is_particle_table(table: pd.DataFrame) -> bool:
@@ -71,7 +63,7 @@ def particles_from_star(
     raw_names = _raw_names(table, path, tomogram)
     names = [tomogram_name(name) for name in raw_names]
     rows = _optics_of_rows(table, optics)
-    subtomogram = _rotation(table, _SUBTOMOGRAM)
+    subtomogram = _rotation(table, SUBTOMOGRAM_ANGLES)
     if set(CENTRED) <= set(table.columns):
         positions = _from_centre(_numbers(table, CENTRED, path), names, infos, relion_centre)
         pixel_size = None
@@ -82,44 +74,9 @@ def particles_from_star(
             -1, 3
         )
     positions = positions - _shifts_zyx(rows, subtomogram, pixel_size, path)
-    particle = _rotation(table, _PARTICLE)
+    particle = _rotation(table, PARTICLE_ANGLES)
     turned = _combine(subtomogram, particle)
     return Particles.from_arrays(names, positions, rotations=turned, **_other_columns(table))
-
-
-def relion5_blocks(
-    particles: Particles, infos: dict[str, TomogramInfo], relion_centre: RelionCentre
-) -> dict[str, pd.DataFrame]:
-    """Blocks ``optics`` and ``particles`` for RELION 5, coordinates in A from the tomogram's centre."""
-    optics, group = _optics_groups(particles, infos)
-    positions = np.zeros((len(particles), 3))
-    for name, rows in _rows_by_tomogram(particles):
-        info = find_info(infos, name, "RELION 5 wants its size")
-        local = particles.positions_zyx[rows] - info.origin
-        positions[rows] = geometry.centred_from_corner(local, info.size_zyx_px, info.pixel_size, relion_centre)
-    table = _names_table(particles, infos)
-    table[list(CENTRED)] = geometry.reverse_axes(positions)
-    return {"optics": optics, "particles": _finish(table, particles, _SUBTOMOGRAM, group)}
-
-
-def relion4_blocks(particles: Particles, infos: dict[str, TomogramInfo]) -> dict[str, pd.DataFrame]:
-    """Blocks ``optics`` and ``particles`` for RELION 4, coordinates in unbinned pixels from the corner."""
-    optics, group = _optics_groups(particles, infos)
-    table = _names_table(particles, infos)
-    table[list(PIXELS)] = geometry.reverse_axes(_in_pixels(particles, infos))
-    return {"optics": optics, "particles": _finish(table, particles, _PARTICLE, group)}
-
-
-def warp_blocks(particles: Particles, infos: dict[str, TomogramInfo]) -> dict[str, pd.DataFrame]:
-    """One block for Warp: pixels from the corner, ``.tomostar`` names, the pixel size in every row."""
-    table = pd.DataFrame({"rlnMicrographName": [f"{name}.tomostar" for name in particles.table["tomogram"]]})
-    table[list(PIXELS)] = geometry.reverse_axes(_in_pixels(particles, infos))
-    table["rlnMagnification"] = 10000.0
-    table["rlnDetectorPixelSize"] = [infos[name].pixel_size for name in particles.table["tomogram"]]
-    return {"particles": _finish(table, particles, _PARTICLE, None)}
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def _raw_names(table: pd.DataFrame, path: Path, tomogram: str | None) -> list[str]:
@@ -188,7 +145,7 @@ def _pixel_size(
         if column == "rlnDetectorPixelSize" and "rlnMagnification" in rows.columns:
             size = size * 1e4 / _numbers(rows, ("rlnMagnification",), path)[:, 0]
         log.info("%s: coordinates are pixels of %s A (%s)", path.name, _few(size), column)
-    elif all(name in infos for name in names):
+    elif all(name in infos and infos[name].star_name for name in names):  # a tomogram's own voxels may be binned ones
         size = np.array([infos[name].pixel_size for name in names], dtype=np.float64)
         log.info("%s: coordinates are pixels of %s A (of the tomograms)", path.name, _few(size))
     else:
@@ -202,14 +159,14 @@ def _pixel_size(
 
 def _shifts_zyx(rows: pd.DataFrame, subtomogram: Rotation | None, pixel_size: Numbers | None, path: Path) -> Points:
     """A to subtract from the positions; a shift in pixels (RELION 3.0) counts pixels of the particle image."""
-    if set(_SHIFT_ANGSTROM) <= set(rows.columns):
-        shifts = _numbers(rows, _SHIFT_ANGSTROM, path)
-    elif set(_SHIFT_PIXELS) <= set(rows.columns):
+    if set(SHIFT_ANGSTROM) <= set(rows.columns):
+        shifts = _numbers(rows, SHIFT_ANGSTROM, path)
+    elif set(SHIFT_PIXELS) <= set(rows.columns):
         image = next((name for name in ("rlnPixelSize", "rlnImagePixelSize") if name in rows.columns), None)
         scale = _numbers(rows, (image,), path)[:, 0] if image else pixel_size
         if scale is None:
             raise InputError(f"{path}: rlnOriginX/Y/Z are in pixels of unknown size; pass --voxel-size")
-        shifts = _numbers(rows, _SHIFT_PIXELS, path) * scale[:, None]
+        shifts = _numbers(rows, SHIFT_PIXELS, path) * scale[:, None]
     else:
         return np.zeros((len(rows), 3))
     shifts = np.nan_to_num(shifts)
@@ -231,13 +188,13 @@ def _combine(subtomogram: Rotation | None, particle: Rotation | None) -> Rotatio
 
 def _other_columns(table: pd.DataFrame) -> dict[str, Any]:
     columns: dict[str, Any] = {}
-    score = next((name for name in _SCORES if name in table.columns), None)
+    score = next((name for name in SCORES if name in table.columns), None)
     if score is not None:
-        columns["score"] = pd.to_numeric(table[score], errors="coerce").replace(_UNSET, np.nan).to_numpy()
+        columns["score"] = pd.to_numeric(table[score], errors="coerce").replace(UNSET, np.nan).to_numpy()
     if "rlnClassNumber" in table.columns:
         numbers = pd.to_numeric(table["rlnClassNumber"], errors="coerce").fillna(0).astype(int)
         columns["label"] = [str(number) if number > 0 else "" for number in numbers]
-    for name, own in _OWN.items():
+    for name, own in OWN.items():
         if own in table.columns:
             columns[name] = table[own].to_numpy()
     return columns
@@ -245,69 +202,3 @@ def _other_columns(table: pd.DataFrame) -> dict[str, Any]:
 
 def _few(values: Numbers) -> str:
     return ", ".join(f"{value:g}" for value in np.unique(values)[:4])
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-def _rows_by_tomogram(particles: Particles) -> list[tuple[str, npt.NDArray[np.bool_]]]:
-    of_row = particles.table["tomogram"].to_numpy()
-    return [(name, np.asarray(of_row == name, dtype=bool)) for name in particles.tomograms]
-
-
-def _in_pixels(particles: Particles, infos: dict[str, TomogramInfo]) -> Points:
-    positions = np.zeros((len(particles), 3))
-    for name, rows in _rows_by_tomogram(particles):
-        info = find_info(infos, name, "its unbinned pixel size is needed")
-        positions[rows] = geometry.angstrom_to_voxel(particles.positions_zyx[rows], info.pixel_size, info.origin)
-    return positions
-
-
-def _optics_groups(particles: Particles, infos: dict[str, TomogramInfo]) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
-    """One optics group per distinct microscope setting, and the group number of every particle."""
-    groups: dict[tuple[float, ...], int] = {}
-    number = np.zeros(len(particles), dtype=np.int64)
-    for name, rows in _rows_by_tomogram(particles):
-        info = find_info(infos, name, "its pixel size is needed")
-        key = (info.voltage, info.cs, info.amplitude_contrast, info.pixel_size)
-        number[rows] = groups.setdefault(key, len(groups) + 1)
-    columns = ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast", "rlnTomoTiltSeriesPixelSize"]
-    optics = pd.DataFrame(list(groups), columns=columns, dtype=np.float64)
-    optics.insert(0, "rlnOpticsGroup", list(groups.values()))
-    optics.insert(1, "rlnOpticsGroupName", [f"opticsGroup{number}" for number in groups.values()])
-    return optics, number
-
-
-def _names_table(particles: Particles, infos: dict[str, TomogramInfo]) -> pd.DataFrame:
-    spelled = [infos[name].relion_name for name in particles.table["tomogram"]]
-    count = particles.table.groupby("tomogram", sort=False).cumcount() + 1
-    named = [f"{tomogram_name(name)}/{number}" for name, number in zip(spelled, count, strict=True)]
-    return pd.DataFrame({"rlnTomoName": spelled, "rlnTomoParticleName": named})
-
-
-def _finish(
-    table: pd.DataFrame, particles: Particles, angles: tuple[str, ...], group: npt.NDArray[np.int64] | None
-) -> pd.DataFrame:
-    if particles.rotations is not None:
-        table[list(angles)] = rotations.to_relion_deg(particles.rotations)
-    if group is not None:
-        table["rlnOpticsGroup"] = group
-    if "score" in particles.table.columns:
-        table["rlnAutopickFigureOfMerit"] = particles.table["score"].astype(np.float64).fillna(_UNSET)
-    labels = [_one_word_safe(str(label)) for label in particles.labels]
-    if any(labels):
-        known = list(dict.fromkeys(label for label in labels if label))
-        table["rlnClassNumber"] = [known.index(label) + 1 if label else 0 for label in labels]
-    for name, own in _OWN.items():
-        if name in particles.table.columns and (name != "label" or any(labels)):
-            values = particles.table[name]
-            table[own] = labels if name == "label" else values.astype(np.float64) if _is_float(name) else values
-    return table
-
-
-def _is_float(name: str) -> bool:
-    return DTYPES[name].startswith("float")
-
-
-def _one_word_safe(label: str) -> str:
-    return re.sub(r"[\s\"'#]+", " ", label).strip()

@@ -1,0 +1,181 @@
+"""`index`: tomograms become a searchable store: normalise, find instances, cut subtomograms, embed, store, FAISS index."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from cryoembed.config import Config
+from cryoembed.errors import InputError
+from cryoembed.geometry import ORIGIN, Triple
+from cryoembed.instances.config import InstanceConfig
+from cryoembed.io.mrc import read_tomogram
+from cryoembed.io.scratch import scratch_folder
+from cryoembed.io.sniff import tomogram_name
+from cryoembed.preprocess.config import Contrast
+from cryoembed.recipes.progress import progress_bar
+from cryoembed.recipes.records import write_records
+from cryoembed.store import EmbeddingStore
+from cryoembed.store.index import EmbeddingIndex
+from cryoembed.store.manifest import describe_source, fingerprint
+
+if TYPE_CHECKING:  # torch takes seconds to import: only when there is something to embed
+    from cryoembed.models.checkpoint import LoadedModel
+
+_log = logging.getLogger(__name__)
+
+
+class IndexConfig(Config):
+    """What to index, with which networks, into which store."""
+
+    tomograms: tuple[Path, ...] = Field(min_length=1)
+    out: Path = Field(description="the store; tomograms it holds already are skipped")
+    name: str | None = Field(None, description="of a single tomogram; None: the file's stem")
+    origin: Triple = Field(ORIGIN, description="A, zyx; where voxel 0 of a single tomogram lies in its parent frame")
+    voxel_size: float | None = Field(None, gt=0, description="A; overrides the header")
+    contrast: Contrast = "auto"
+    voxel_weights: str = Field("voxel_small", description="bundled name or .safetensors file, with an instance head")
+    subtomogram_weights: str = Field("subtomogram_small", description="bundled name or .safetensors file")
+    instances: InstanceConfig = InstanceConfig()
+    copies: Literal[1, 4] = Field(4, description="half turns averaged into one vector; they keep the missing wedge")
+    replace: bool = False
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    tile_memory_gb: float | None = Field(
+        None, gt=0, description="working memory of the networks; None: by what is free"
+    )
+    batch: int = Field(64, ge=1)
+
+
+def index(config: IndexConfig) -> str:
+    """Index every tomogram that the store does not hold yet; return the closing line.
+
+    Raises
+    ------
+    InputError
+        If the store was made by another model, or tomograms could not be used; the others are kept all the same.
+    """
+    from cryoembed.recipes.embedding import load_encoder, store_key
+    from cryoembed.recipes.find_instances import load_voxel_model
+
+    names = _names(config)
+    finder, encoder = load_voxel_model(config.voxel_weights), load_encoder(config.subtomogram_weights)
+    key = store_key(encoder.card, encoder.model_hash, copies=config.copies)
+    store = EmbeddingStore.open_or_create(config.out, key, weights=_weights_reference(config.subtomogram_weights))
+    kept, already, refused = [], [], []
+    for path, name in zip(config.tomograms, names, strict=True):
+        try:
+            if not config.replace and _holds(store, name, path, config):
+                already.append(name)
+                continue
+            start = time.monotonic()
+            count = _index_one(store, path, name, config, finder, encoder)
+            _log.info("%s: %d particles, %.0f s", name, count, time.monotonic() - start)
+            kept.append(f"{name} ({count})")
+        except InputError as error:
+            if len(config.tomograms) == 1:
+                raise
+            _log.warning("refused: %s", error)
+            refused.append(str(error))
+    if len(store):
+        EmbeddingIndex.load(store)  # built anew where the saved one is of other content
+    if kept:
+        models = {finder.card.name: finder.model_hash, encoder.card.name: encoder.model_hash}
+        write_records(config.out / "records", config, inputs=config.tomograms, models=models)
+    done = f"indexed {', '.join(kept) or 'nothing new'}"
+    if already:
+        done += f"; skipped {', '.join(already)}: in the store already (--replace indexes again)"
+    if refused:
+        raise InputError(f"{len(refused)} of {len(config.tomograms)} tomograms refused: {'; '.join(refused)}. {done}")
+    return f"{done}; {len(store)} particles of {len(store.tomograms)} tomograms in {config.out}"
+
+
+def _index_one(
+    store: EmbeddingStore, path: Path, name: str, config: IndexConfig, finder: LoadedModel, encoder: LoadedModel
+) -> int:
+    """Put one tomogram into the store; returns the number of its particles."""
+    from cryoembed.preprocess.prepare import prepare
+    from cryoembed.recipes.embedding import embed_positions
+    from cryoembed.recipes.find_instances import find_instances
+
+    tomogram = read_tomogram(path, voxel_size=config.voxel_size, name=name, origin=config.origin)
+    with scratch_folder(config.out) as scratch, progress_bar(name, 1.0) as advance:
+        found = find_instances(
+            tomogram,
+            finder,
+            config.instances,
+            contrast=config.contrast,
+            device=config.device,
+            precision=config.precision,
+            tile_memory_gb=config.tile_memory_gb,
+            scratch=scratch,
+            progress=advance,
+        )
+        contrast, volume = found.prepared.record.contrast, found.prepared.tomogram
+        if encoder.card.input != finder.card.input:  # the encoder wants another voxel size or scale
+            volume = prepare(tomogram, encoder.card.input, contrast=contrast, scratch=scratch).tomogram
+        masked = store.key.mask != "none"
+        if masked and volume is not found.prepared.tomogram:
+            raise InputError(
+                f"{encoder.card.name} masks boxes by instances but reads other voxels than {finder.card.name}; "
+                "choose weights with the same input settings"
+            )
+        vectors = embed_positions(
+            encoder.module,
+            store.key,
+            volume,
+            found.particles.positions_zyx,
+            instances=found.labels if masked else None,
+            ids=found.particles.column("instance", 0) if masked else None,
+            device=config.device,
+            precision=config.precision,
+            batch=config.batch,
+        )
+        reason = found.prepared.record.contrast_reason
+        store.replace(
+            name,
+            vectors,
+            found.particles,
+            source=describe_source(tomogram, path, contrast=contrast, contrast_reason=reason),
+            record={"input": found.prepared.record.model_dump(mode="json"), "settings": _shaping(config, finder)},
+            instances=found.labels if masked else None,
+        )
+    return len(found.particles)
+
+
+def _names(config: IndexConfig) -> list[str]:
+    if len(config.tomograms) > 1 and (config.name is not None or config.origin != ORIGIN):
+        raise InputError("--name and --origin belong to one tomogram; index such tomograms one by one")
+    names = [config.name or tomogram_name(path) for path in config.tomograms]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"several tomograms are called {', '.join(twice)}; index them one by one with --name")
+    return names
+
+
+def _holds(store: EmbeddingStore, name: str, path: Path, config: IndexConfig) -> bool:
+    """Whether the store has this very tomogram; another one of the same name is an error, not a skip."""
+    if name not in store:
+        return False
+    source = store.source(name)
+    same = source is not None and path.is_file() and source.fingerprint == fingerprint(path)
+    if same and source is not None and source.origin == config.origin:
+        return True
+    raise InputError(
+        f"the store holds another tomogram called {name!r}, or this one with another origin; pass --replace or --name"
+    )
+
+
+def _shaping(config: IndexConfig, finder: LoadedModel) -> dict[str, object]:
+    settings = config.model_dump(mode="json", include={"instances", "contrast", "voxel_size", "origin", "precision"})
+    return {**settings, "finder": finder.model_hash}
+
+
+def _weights_reference(weights: str) -> str:
+    """A bundled name as it is; a file by its absolute path, so that a query from another folder finds it."""
+    path = Path(weights)
+    return str(path.resolve()) if path.suffix == ".safetensors" or path.exists() else weights

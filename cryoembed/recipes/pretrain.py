@@ -1,0 +1,142 @@
+"""pretrain: teach a network what looks alike, without labels of real data; weights with a model card come out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from cryoembed.config import Config
+from cryoembed.errors import InputError
+from cryoembed.models.build import build
+from cryoembed.models.config import ModelCard, NetworkConfig, SubtomogramNetworkConfig, VoxelNetworkConfig
+from cryoembed.models.dense_simsiam import VoxelNetwork
+from cryoembed.models.receptive import total_stride
+from cryoembed.models.simsiam import SubtomogramNetwork
+from cryoembed.preprocess.config import InputConfig
+from cryoembed.recipes.training_data import load_scenes, load_structures
+from cryoembed.recipes.training_run import finish, run_training
+from cryoembed.simulate.structures import StructureSpec
+from cryoembed.training import objectives
+from cryoembed.training.config import TrainConfig
+from cryoembed.training.draws import Draw
+from cryoembed.views.augment import AugmentConfig
+from cryoembed.views.dense import draw_view_pairs
+from cryoembed.views.rendering import OVERSAMPLING
+from cryoembed.views.scenes import SceneConfig
+from cryoembed.views.subtomograms import (
+    RESOLUTION_PER_VOXEL,
+    SubtomogramConfig,
+    build_pool,
+    draw_box_pairs,
+    draw_classes,
+)
+
+Data = Annotated[SceneConfig | SubtomogramConfig, Field(discriminator="kind")]
+
+
+class PretrainConfig(Config):
+    """Settings of `pretrain`."""
+
+    name: str = Field("pretrained", description="what the model card calls the network")
+    method: Literal["dense_simsiam", "simsiam", "contrastive"]
+    network: NetworkConfig
+    input: InputConfig = InputConfig()
+    data: Data
+    dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
+    structures: tuple[StructureSpec, ...] = Field((), description="maps or models that join the phantoms")
+    augment: AugmentConfig = AugmentConfig()
+    batch: int = Field(4, ge=2, description="crops (dense_simsiam), particles (simsiam), classes (contrastive)")
+    views: int = Field(4, ge=2, description="boxes per class (contrastive)")
+    window_vox: int = Field(48, ge=8, description="edge of the two windows in a crop (dense_simsiam)")
+    min_overlap: float = Field(0.5, gt=0, le=1, description="share of a window that the other shows, too")
+    temperature: float = Field(0.1, gt=0, description="contrastive")
+    train: TrainConfig = TrainConfig()
+    half: bool = Field(True, description="store kernels as float16")
+    out: Path | None = Field(None, description="experiment folder; a checkpoint in it is resumed")
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> PretrainConfig:
+        dense = self.method == "dense_simsiam"
+        if dense != isinstance(self.network, VoxelNetworkConfig) or dense != isinstance(self.data, SceneConfig):
+            kinds = (
+                "network.kind dense_simsiam and data.kind scenes"
+                if dense
+                else "network.kind simsiam and data.kind subtomograms"
+            )
+            raise ValueError(f"method {self.method} needs {kinds}")
+        if self.input.scale != "zscore":
+            raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
+        if self.data.voxel_size != self.input.voxel_size:
+            raise ValueError(
+                f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
+            )
+        if isinstance(self.data, SceneConfig) and self.window_vox > self.data.crop_vox:
+            raise ValueError(f"window_vox {self.window_vox} is larger than data.crop_vox {self.data.crop_vox}")
+        if (
+            isinstance(self.data, SubtomogramConfig)
+            and isinstance(self.network, SubtomogramNetworkConfig)
+            and self.data.box_vox != self.network.box_vox
+        ):
+            raise ValueError(f"data.box_vox {self.data.box_vox} differs from network.box_vox {self.network.box_vox}")
+        if self.dataset is not None and not dense:
+            raise ValueError("dataset serves dense_simsiam; simsiam and contrastive draw subtomograms of structures")
+        return self
+
+
+def pretrain(config: PretrainConfig) -> str:
+    """Train by the chosen method and write ``weights.safetensors``; a checkpoint in the folder is resumed.
+
+    Raises
+    ------
+    InputError
+        If no output folder is given, data cannot be read, or a checkpoint of other settings lies in the folder.
+    """
+    if config.out is None:
+        raise InputError("pretrain: give an experiment folder with --out")
+    torch.manual_seed(config.train.seed)
+    network = build(config.network)
+    result = run_training(_objective(network, config), _draw(config), config, config.train, config.out)
+    card = ModelCard(
+        name=config.name,
+        network=config.network,
+        input=config.input,
+        description=f"{config.method}, seed {config.train.seed}",
+        training_data=config.data.summary if config.dataset is None else f"data set {config.dataset.name}",
+        recipe="pretrain",
+    )
+    return finish(result, network, config, config.train, config.out, card, half=config.half)
+
+
+def _objective(network: torch.nn.Module, config: PretrainConfig) -> torch.nn.Module:
+    if isinstance(network, VoxelNetwork):
+        return objectives.DenseSimSiam(network)
+    assert isinstance(network, SubtomogramNetwork)  # build gives one of the two
+    if config.method == "simsiam":
+        return objectives.SimSiam(network)
+    return objectives.Contrastive(network, temperature=config.temperature)
+
+
+def _draw(config: PretrainConfig) -> Draw:
+    data = config.data
+    if isinstance(data, SceneConfig):
+        assert isinstance(config.network, VoxelNetworkConfig)  # checked by the config
+        stride = total_stride(config.network)
+        scenes = load_scenes(data, config.dataset, load_structures(config.structures, data.voxel_size), config.input)
+        return lambda generator: draw_view_pairs(
+            scenes,
+            data,
+            config.augment,
+            generator,
+            batch=config.batch,
+            window_vox=config.window_vox,
+            min_overlap=config.min_overlap,
+            stride=stride,
+        )
+    fine, resolution = data.voxel_size / OVERSAMPLING, RESOLUTION_PER_VOXEL * data.voxel_size
+    pool = build_pool(data, load_structures(config.structures, fine, resolution=resolution))
+    if config.method == "simsiam":
+        return lambda generator: draw_box_pairs(pool, data, config.augment, generator, batch=config.batch)
+    return lambda generator: draw_classes(pool, data, generator, classes=config.batch, views=config.views)

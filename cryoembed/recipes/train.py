@@ -1,0 +1,90 @@
+"""train: teach the voxel network's heads to denoise and to find every particle, on scenes whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from pydantic import Field, model_validator
+
+from cryoembed.config import Config
+from cryoembed.errors import InputError
+from cryoembed.models.build import build
+from cryoembed.models.checkpoint import load_weights, start_from
+from cryoembed.models.config import Head, ModelCard, VoxelNetworkConfig
+from cryoembed.preprocess.config import InputConfig
+from cryoembed.recipes.training_data import load_scenes, load_structures
+from cryoembed.recipes.training_run import finish, run_training
+from cryoembed.simulate.structures import StructureSpec
+from cryoembed.training.config import TrainConfig
+from cryoembed.training.objectives import Heads
+from cryoembed.views.dense import draw_targets
+from cryoembed.views.scenes import SceneConfig
+
+
+class TrainRecipeConfig(Config):
+    """Settings of `train`."""
+
+    name: str = Field("trained", description="what the model card calls the network")
+    tasks: tuple[Head, ...] = ("denoise", "instance")
+    network: VoxelNetworkConfig
+    input: InputConfig = InputConfig()
+    weights: Path | None = Field(None, description="pretrained .safetensors to start from")
+    freeze_encoder: bool = Field(False, description="train the heads only; needs weights")
+    data: SceneConfig = SceneConfig()
+    dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
+    structures: tuple[StructureSpec, ...] = Field((), description="maps or models that join the phantoms")
+    batch: int = Field(4, ge=1, description="crops")
+    train: TrainConfig = TrainConfig()
+    half: bool = Field(True, description="store kernels as float16")
+    out: Path | None = Field(None, description="experiment folder; a checkpoint in it is resumed")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainRecipeConfig:
+        missing = [task for task in self.tasks if task not in self.network.heads]
+        if missing or not self.tasks:
+            raise ValueError(f"tasks {self.tasks} need network.heads to hold them; it has {self.network.heads}")
+        if self.input.scale != "zscore":
+            raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
+        if self.data.voxel_size != self.input.voxel_size:
+            raise ValueError(
+                f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
+            )
+        if self.freeze_encoder and self.weights is None:
+            raise ValueError("freeze_encoder keeps the encoder as it is: give pretrained weights")
+        return self
+
+
+def train(config: TrainRecipeConfig) -> str:
+    """Train the heads (and the encoder, unless frozen) together; write ``weights.safetensors``.
+
+    Raises
+    ------
+    InputError
+        If no output folder is given, data or weights cannot be read, or a checkpoint of other settings lies there.
+    """
+    if config.out is None:
+        raise InputError("train: give an experiment folder with --out")
+    torch.manual_seed(config.train.seed)
+    network = build(config.network)
+    if config.weights is not None:
+        start_from(network, load_weights(config.weights).module)
+    structures = load_structures(config.structures, config.data.voxel_size)
+    scenes = load_scenes(config.data, config.dataset, structures, config.input)
+    objective = Heads(network, config.tasks, freeze_encoder=config.freeze_encoder)
+    result = run_training(
+        objective,
+        lambda generator: draw_targets(scenes, config.data, generator, batch=config.batch),
+        config,
+        config.train,
+        config.out,
+    )
+    card = ModelCard(
+        name=config.name,
+        network=config.network,
+        input=config.input,
+        description=f"heads {', '.join(config.tasks)}, seed {config.train.seed}",
+        training_data=config.data.summary if config.dataset is None else f"data set {config.dataset.name}",
+        recipe="train",
+    )
+    return finish(result, network, config, config.train, config.out, card, half=config.half)

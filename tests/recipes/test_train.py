@@ -1,0 +1,102 @@
+"""train end to end on tiny settings: from scratch, from pretrained weights, from a data set on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cryoembed.config import load_config
+from cryoembed.errors import InputError
+from cryoembed.io.shrec import read_model
+from cryoembed.models.checkpoint import load_weights
+from cryoembed.recipes.pretrain import pretrain
+from cryoembed.recipes.train import TrainRecipeConfig, train
+from cryoembed.recipes.training_data import load_scenes
+from cryoembed.simulate.acquisition import ImagingConfig
+from cryoembed.simulate.dataset import DatasetConfig, simulate_dataset
+from tests.recipes.test_pretrain import CONFIGS, TINY_NETWORK, TINY_SCENES, TINY_TRAIN
+from tests.recipes.test_pretrain import tiny as tiny_pretraining
+
+SMALL_HEADS = ["network.pyramid_channels=4", "network.head_channels=4", "batch=2"]
+
+
+def tiny(out: Path, *more: str) -> TrainRecipeConfig:
+    overrides = [*TINY_NETWORK, *TINY_TRAIN, *TINY_SCENES, *SMALL_HEADS, f"out={out}", *more]
+    return load_config(TrainRecipeConfig, CONFIGS / "train_voxel_small.yaml", overrides)
+
+
+def test_heads_train_and_their_weights_predict(tmp_path: Path) -> None:
+    line = train(tiny(tmp_path / "run"))
+    assert "for 3 steps" in line
+    loaded = load_weights(tmp_path / "run" / "weights.safetensors")
+    outputs = loaded.module.predict(torch.zeros(1, 1, 8, 8, 8), ["denoise", "foreground"])  # type: ignore[operator]
+    assert outputs["foreground"].shape == (1, 1, 8, 8, 8)
+    assert {"denoise", "distance", "boundary_recall"} <= set(loaded.card.metrics)
+
+
+def test_frozen_encoder_keeps_the_pretrained_weights(tmp_path: Path) -> None:
+    pretrain(tiny_pretraining("pretrain_dense_simsiam_small", tmp_path / "pre", "half=false"))
+    weights = tmp_path / "pre" / "weights.safetensors"
+    train(tiny(tmp_path / "run", f"weights={weights}", "freeze_encoder=true", "half=false"))
+    before = load_weights(weights).module.state_dict()
+    after = load_weights(tmp_path / "run" / "weights.safetensors").module.state_dict()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == set(before)
+
+
+def test_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    for name in "ab":
+        train(tiny(tmp_path / name))
+    assert (tmp_path / "a" / "weights.safetensors").read_bytes() == (
+        tmp_path / "b" / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_simulated_data_set_is_read_with_particles_bright(tmp_path: Path) -> None:
+    settings = DatasetConfig(
+        models=2,
+        test=1,
+        shape=(24, 32, 32),
+        random_phantoms=2,
+        mass_range_kda=(100, 300),
+        counts=3,
+        allow_shortfall=True,
+        fiducials=(1, 1),
+        imaging=ImagingConfig(snr_particle=(5.0, 5.0), contrast="dark"),
+    )
+    simulate_dataset(settings, tmp_path / "data")
+    config = tiny(tmp_path / "run", f"dataset={tmp_path / 'data'}", "data.shape_zyx=[24, 24, 24]")
+    (scene,) = load_scenes(config.data, config.dataset, (), config.input)
+    assert scene.recorded is not None
+    recorded = scene.recorded.astype(np.float32)
+    assert recorded[scene.foreground].mean() > recorded[~scene.foreground].mean()
+    model = read_model(tmp_path / "data" / "model_0")
+    gold = model.particles.labels == "fiducial"
+    assert gold.sum() == 1
+    ids = np.asarray(model.occupancy_mask.data)
+    assert not scene.foreground[ids == np.flatnonzero(gold)[0] + 1].any()
+    assert scene.foreground[(ids > 0) & (ids != np.flatnonzero(gold)[0] + 1)].all()
+    assert "for 3 steps" in train(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network.heads=[denoise]", "need network.heads"),
+        ("freeze_encoder=true", "give pretrained weights"),
+        ("weights=nowhere.safetensors", "do not exist"),
+        ("dataset=.", "holds no folder model_N"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train(tiny(tmp_path / "run", override))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("train_*.yaml")), ids=lambda path: path.stem)
+def test_committed_configs_load_and_name_their_command(path: Path) -> None:
+    load_config(TrainRecipeConfig, path)
+    assert path.read_text().startswith(f"# cryoembed train configs/{path.name} --out ")

@@ -1,0 +1,148 @@
+"""The loop: resume is exact, seeds decide, bad gradients are skipped, interruptions leave a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cryoembed.errors import InputError
+from cryoembed.training.config import TrainConfig
+from cryoembed.training.draws import batches_ahead
+from cryoembed.training.fit import FitResult, fit
+
+CONFIG = TrainConfig(
+    steps=30, learning_rate=0.02, warmup_steps=3, checkpoint_every=7, log_every=5, precision="fp32", device="cpu"
+)
+
+
+class Toy(nn.Module):
+    """Learns to blur: convolution, batch normalisation and dropout, so that buffers and random state matter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.Dropout(0.1), nn.Conv3d(4, 1, 1)
+        )
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        hidden = self.layers(batch["input"])
+        return {"loss": nn.functional.mse_loss(hidden, batch["target"]), "embeddings": hidden.flatten(1).detach()}
+
+
+def draw(generator: np.random.Generator) -> dict[str, Tensor]:
+    volume = torch.from_numpy(generator.standard_normal((2, 1, 8, 8, 8), dtype=np.float32))
+    return {"input": volume, "target": nn.functional.avg_pool3d(volume, 3, 1, 1)}
+
+
+def train(folder: Path, config: TrainConfig = CONFIG, stop_after: int | None = None) -> tuple[FitResult, str]:
+    torch.manual_seed(config.seed)
+    toy = Toy()
+    result = fit(toy, draw, config, folder=folder, stop_after=stop_after)
+    digest = hashlib.sha256()
+    for name, value in toy.state_dict().items():
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return result, digest.hexdigest()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, optimizer: str) -> None:
+    config = CONFIG.model_copy(update={"optimizer": optimizer, "accumulate": 2})
+    _, whole = train(tmp_path / "whole", config)
+    first, _ = train(tmp_path / "parts", config, stop_after=13)
+    assert first.stopped
+    assert first.steps == 13
+    second, parts = train(tmp_path / "parts", config)
+    assert not second.stopped
+    assert parts == whole
+    files = [(tmp_path / run / "checkpoint.safetensors").read_bytes() for run in ("whole", "parts")]
+    assert files[0] == files[1]
+
+
+def test_same_seed_gives_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 5})
+    assert train(tmp_path / "a", config)[1] == train(tmp_path / "b", config.model_copy(update={"workers": 2}))[1]
+    assert train(tmp_path / "a", config)[1] != train(tmp_path / "c", config.model_copy(update={"seed": 1}))[1]
+
+
+def test_loss_falls_and_log_has_one_line_per_five_steps(tmp_path: Path) -> None:
+    train(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 10, 15, 20, 25, 30]
+    assert lines[-1]["loss"] < 0.6 * lines[0]["loss"]
+    assert {"learning_rate", "spread", "gradient_norm", "skipped"} <= set(lines[0])
+
+
+def test_resume_rewrites_the_log_lines_it_does_again(tmp_path: Path) -> None:
+    train(tmp_path, stop_after=13)
+    with (tmp_path / "log.jsonl").open("a") as stream:
+        stream.write('{"step": 20, "loss": 99.0}\n{"step": 1')
+    train(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 10, 15, 20, 25, 30]
+    assert all(line["loss"] < 99 for line in lines)
+    train(tmp_path / "whole")
+    whole = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    timing = {"steps_per_s": 0}
+    assert [line | timing for line in lines] == [line | timing for line in whole]
+
+
+def test_step_with_non_finite_gradient_is_skipped_and_counted(tmp_path: Path) -> None:
+    calls = iter(range(100))
+
+    def sometimes_broken(generator: np.random.Generator) -> dict[str, Tensor]:
+        batch = draw(generator)
+        if next(calls) == 3:
+            batch["target"][0] = torch.inf
+        return batch
+
+    toy = Toy()
+    result = fit(toy, sometimes_broken, CONFIG, folder=tmp_path)
+    assert result.skipped_steps == 1
+    assert all(torch.isfinite(p).all() for p in toy.parameters())
+
+
+def test_training_that_only_skips_is_stopped_with_a_remedy(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 100})
+    with pytest.raises(InputError, match=r"diverged.*learning_rate"):
+        fit(Toy(), lambda g: {name: value * torch.inf for name, value in draw(g).items()}, config, folder=tmp_path)
+
+
+def test_interruption_writes_a_checkpoint_and_stops(tmp_path: Path) -> None:
+    def press_at(step: float, done: list[float]) -> None:
+        done.append(step)
+        if len(done) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    done: list[float] = []
+    result = fit(Toy(), draw, CONFIG, folder=tmp_path, advance=lambda n: press_at(n, done))
+    assert result.stopped
+    assert result.steps == 4
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, stop_after=2)
+    with pytest.raises(InputError, match=r"learning_rate: 0.02 then, 0.5 now"):
+        train(tmp_path, CONFIG.model_copy(update={"learning_rate": 0.5}))
+
+
+def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, stop_after=2)
+    file = tmp_path / "checkpoint.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match="not readable"):
+        train(tmp_path)
+
+
+def test_threads_that_draw_ahead_keep_the_order() -> None:
+    seeds = [(0, n) for n in range(9)]
+    numbers = [[float(b["input"].sum()) for b in batches_ahead(draw, seeds, workers=w)] for w in (0, 3)]
+    assert numbers[0] == numbers[1]

@@ -1,0 +1,86 @@
+"""Dense batches: targets lie where the density is, views of a pair correspond, seeds decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cryoembed.errors import InputError
+from cryoembed.views.augment import AugmentConfig
+from cryoembed.views.dense import draw_targets, draw_view_pairs
+from cryoembed.views.scenes import CleanScene, SceneConfig, build_scene, clean_scene
+
+CONFIG = SceneConfig(
+    scenes=1,
+    shape_zyx=(32, 40, 40),
+    species=2,
+    mass_range_kda=(200, 800),
+    crop_vox=16,
+    margin_vox=4,
+    vesicles=0,
+    fiducials=0,
+)
+NO_CHANGE = AugmentConfig(noise_probability=0, low_pass_probability=0, high_pass_probability=0, mask_probability=0)
+
+
+def planted(recorded: bool = False) -> CleanScene:
+    density = np.zeros((32, 40, 40), dtype=np.float32)
+    ids = np.zeros((32, 40, 40), dtype=np.int32)
+    rng = np.random.default_rng(0)
+    for number in range(1, 40):
+        z, y, x = (int(rng.integers(2, size - 3)) for size in density.shape)
+        density[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2] = 1
+        ids[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2] = number
+    return clean_scene(density, ids, CONFIG, recorded=density * 3 if recorded else None)
+
+
+def test_targets_of_a_turned_crop_lie_where_its_density_is() -> None:
+    clean = CONFIG.model_copy(update={"imaging": CONFIG.imaging.model_copy(update={"clean_probability": 1.0})})
+    batch = draw_targets([planted()], clean, np.random.default_rng(0), batch=8)
+    inside = batch["foreground"] > 0
+    assert float(batch["input"][inside].mean()) > float(batch["input"][~inside].mean()) + 1
+    assert float(batch["clean"][inside].mean()) > float(batch["clean"][~inside].mean()) + 1
+    assert (batch["distance"][~inside] == 0).all()
+    assert (batch["distance"][inside] > 0).all()
+    assert (batch["boundary"] <= batch["foreground"]).all()
+    assert batch["input"].shape == (8, 1, 16, 16, 16)
+
+
+def test_views_of_a_pair_show_the_same_where_they_overlap() -> None:
+    imaging = CONFIG.imaging.model_copy(
+        update={"clean_probability": 1.0, "contrast_gain": (1.0, 1.0), "clip_sigma": (50.0, 50.0)}
+    )
+    config = CONFIG.model_copy(update={"imaging": imaging})
+    batch = draw_view_pairs(
+        [planted()], config, NO_CHANGE, np.random.default_rng(1), batch=4, window_vox=10, min_overlap=0.3, stride=2
+    )
+    for i in range(4):
+        a, b = (
+            batch[f"view_{v}"][i, 0][tuple(slice(*ends) for ends in batch[f"overlap_{v}"][i].tolist())] for v in "ab"
+        )
+        if a.std() > 0.5:  # some particle in it
+            assert float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]) > 0.9
+
+
+def test_same_seed_gives_the_same_scene_and_batch() -> None:
+    scenes = [build_scene(CONFIG, np.random.default_rng(3)) for _ in range(2)]
+    assert np.array_equal(scenes[0].density, scenes[1].density)
+    batches = [draw_targets([scene], CONFIG, np.random.default_rng(4), batch=2) for scene in scenes]
+    assert all(torch.equal(batches[0][name], batches[1][name]) for name in batches[0])
+    assert float(batches[0]["input"].std()) == pytest.approx(1.0, abs=0.4)
+
+
+def test_recorded_reconstruction_is_the_input_voxel_by_voxel() -> None:
+    batch = draw_targets([planted(recorded=True)], CONFIG, np.random.default_rng(0), batch=4)
+    assert torch.equal(batch["input"] == 3, batch["foreground"] == 1)
+
+
+def test_scene_that_cannot_teach_is_refused() -> None:
+    empty = np.zeros((32, 40, 40), dtype=np.float32)
+    with pytest.raises(InputError, match="constant"):
+        clean_scene(empty, empty.astype(np.int32), CONFIG)
+    with pytest.raises(InputError, match="smaller than a crop"):
+        clean_scene(empty[:20], empty[:20].astype(np.int32), CONFIG)
+    with pytest.raises(ValueError, match="does not fit"):
+        SceneConfig(shape_zyx=(32, 64, 64), crop_vox=32)

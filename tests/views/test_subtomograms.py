@@ -1,0 +1,114 @@
+"""Training subtomograms: particles lie where they were put, labels are right, seeds decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from cryoembed.errors import InputError
+from cryoembed.simulate.phantoms import random_phantom
+from cryoembed.views.augment import AugmentConfig
+from cryoembed.views.rendering import fine_template, paste, render
+from cryoembed.views.subtomograms import (
+    NUISANCES,
+    SubtomogramConfig,
+    SubtomogramPool,
+    build_pool,
+    draw_box_pairs,
+    draw_boxes,
+    draw_classes,
+)
+
+CONFIG = SubtomogramConfig(box_vox=16, phantoms=6, mass_range_kda=(100, 400), seed=1)
+
+
+@pytest.fixture(scope="module")
+def pool() -> SubtomogramPool:
+    return build_pool(CONFIG)
+
+
+def test_rendered_particle_keeps_its_mass_and_lies_at_its_shift() -> None:
+    template = random_phantom(np.random.default_rng(0), 5.0, mass_range_kda=(300, 600), resolution=16)
+    fine = fine_template(template, 10.0)
+    for seed, shift in enumerate([(0.0, 0.0, 0.0), (0.4, -0.3, 0.2)]):
+        cube = render(fine, np.random.default_rng(seed), np.array(shift)).numpy()
+        assert ndimage.center_of_mass(cube) == pytest.approx(np.array(shift) + cube.shape[0] // 2, abs=0.1)
+        assert float(cube.sum()) * 10**3 == pytest.approx(template.integral, rel=0.03)
+
+
+def test_render_turns_as_simulate_does() -> None:
+    from scipy.spatial.transform import Rotation
+
+    from cryoembed.simulate.template import rotate
+
+    template = random_phantom(np.random.default_rng(2), 5.0, mass_range_kda=(300, 600), resolution=16)
+    rotation = Rotation.random(1, rng=np.random.default_rng(7))[0]
+    expected = rotate(template, rotation)
+    cube = render(fine_template(template, 10.0), np.random.default_rng(7), np.zeros(3)).numpy()
+    centre, half = template.box_vox // 2, min(cube.shape[0] // 2, template.box_vox // 4)
+    mine = cube[tuple(slice(cube.shape[0] // 2 - half, cube.shape[0] // 2 + half + 1) for _ in range(3))]
+    theirs = expected[tuple(slice(centre - 2 * half, centre + 2 * half + 1, 2) for _ in range(3))]
+    assert np.corrcoef(mine.ravel(), theirs.ravel())[0, 1] > 0.99
+
+
+def test_pasted_cube_lies_at_its_centre_and_is_cut_at_borders() -> None:
+    box, cube = torch.zeros(8, 8, 8), torch.zeros(5, 5, 5)
+    cube[2, 2, 2] = 1
+    paste(box, cube, np.array([0, 7, 4]))
+    assert torch.nonzero(box).tolist() == [[0, 7, 4]]
+    paste(box, cube, np.array([30, 0, 0]))
+    assert float(box.sum()) == 1
+
+
+def test_batch_holds_views_of_each_class_and_nuisances_last(pool: SubtomogramPool) -> None:
+    noisy = CONFIG.imaging.model_copy(update={"snr": (0.1, 0.3)})  # where noise rules, a box is as its tomogram
+    config = CONFIG.model_copy(update={"nuisance_share": 0.4, "imaging": noisy})
+    batch = draw_classes(pool, config, np.random.default_rng(0), classes=7, views=3)
+    assert batch["input"].shape == (21, 1, 16, 16, 16)
+    labels, counts = np.unique(batch["label"].numpy(), return_counts=True)
+    assert len(labels) == 7
+    assert (counts == 3).all()
+    assert labels.max() >= 6
+    assert labels.max() < pool.classes == 6 + len(NUISANCES)
+    assert float(batch["input"].std()) == pytest.approx(1.0, abs=0.3)
+
+
+def test_particles_are_bright_in_the_middle_and_gold_brighter(pool: SubtomogramPool) -> None:
+    imaging = CONFIG.imaging.model_copy(update={"clean_probability": 1.0, "clip_sigma": (1000.0, 1000.0)})
+    config = CONFIG.model_copy(update={"imaging": imaging, "neighbours": 0, "fill": (0.1, 0.1)})
+    labels = np.repeat([0, 6, 8], 6)
+    boxes = draw_boxes(pool, config, labels, np.random.default_rng(0))
+    middle = boxes[:, 5:11, 5:11, 5:11].mean(dim=(1, 2, 3)).reshape(3, 6).mean(dim=1)
+    particle, background, gold = middle.tolist()
+    assert particle > background + 0.5
+    assert gold > 3 * particle
+
+
+def test_same_seed_gives_the_same_batch(pool: SubtomogramPool) -> None:
+    one, two = (draw_classes(pool, CONFIG, np.random.default_rng(3), classes=4, views=2) for _ in range(2))
+    assert torch.equal(one["input"], two["input"])
+    assert torch.equal(one["label"], two["label"])
+    again = build_pool(CONFIG)
+    assert torch.equal(again.templates[3].density, pool.templates[3].density)
+
+
+def test_pairs_are_two_different_views(pool: SubtomogramPool) -> None:
+    batch = draw_box_pairs(pool, CONFIG, AugmentConfig(), np.random.default_rng(0), batch=3)
+    assert batch["view_a"].shape == batch["view_b"].shape == (3, 1, 16, 16, 16)
+    assert not torch.equal(batch["view_a"], batch["view_b"])
+
+
+def test_structures_join_as_further_classes(pool: SubtomogramPool) -> None:
+    extra = random_phantom(np.random.default_rng(0), 5.0, mass_range_kda=(300, 400), resolution=16)
+    assert build_pool(CONFIG.model_copy(update={"phantoms": 2}), [extra]).classes == 3 + len(NUISANCES)
+    with pytest.raises(ValueError, match="expected 5"):
+        build_pool(CONFIG, [random_phantom(np.random.default_rng(0), 10.0, mass_range_kda=(300, 400))])
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises((InputError, ValueError)):
+        build_pool(
+            SubtomogramConfig.model_construct(**{**CONFIG.model_dump(), "phantoms": 1, "imaging": CONFIG.imaging})
+        )
