@@ -127,7 +127,13 @@ class Graph:
             if not isinstance(value, Tensor):
                 return value
             moved = value.to(device, dtype if value.is_floating_point() else value.dtype)
-            return moved.contiguous(memory_format=memory_format) if moved.ndim == 5 else moved
+            if moved.ndim != 5 or memory_format != torch.channels_last_3d:
+                return moved
+            # strides spelt out: with one input channel both layouts are the same, and oneDNN would choose the other
+            _, channels, depth, height, width = moved.shape
+            row, plane = channels * width, channels * width * height
+            strides = (plane * depth, 1, plane, row, channels)
+            return torch.empty_strided(moved.shape, strides, dtype=moved.dtype, device=device).copy_(moved)
 
         layers = (replace(layer, args=tree_map(move, layer.args)) for layer in self.layers)
         return replace(self, layers=tuple(layers))
@@ -246,9 +252,8 @@ def _upsampling(kwargs: Any, args: Any, first: Tensor, result: Tensor) -> Layer:
     _require(tuple(side * factor for side in first.shape[2:]) == tuple(result.shape[2:]), "interpolate", "is uneven")
     _require(not given.get("align_corners"), "interpolate", "aligns corners, so every voxel sees the volume's size")
     mode = given.get("mode", "nearest")
-    corners = None if mode == "nearest" else False
-    keywords = {"scale_factor": float(factor), "mode": mode, "align_corners": corners}
-    return Layer("interpolate", F.interpolate, (given["input"],), keywords, reads=Reads(up=factor))
+    _require(mode in {"nearest", "trilinear"}, "interpolate", f"has mode {mode}")
+    return Layer("interpolate", F.interpolate, (given["input"],), {"mode": mode}, reads=Reads(up=factor))
 
 
 def _prune(graph: Graph) -> Graph:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cryoembed.errors import InputError
 from cryoembed.infer.device import Precision, agrees, choose_device, choose_precision, default_memory, exact_float32
-from cryoembed.infer.graph import Graph, record
+from cryoembed.infer.graph import Graph, Layer, record
 from cryoembed.infer.streaming import Stream
 from cryoembed.infer.tiling import Span, Tile, choose_core, mirrored, round_up, tiles
 from cryoembed.models.dense_simsiam import VoxelNetwork
@@ -27,7 +27,9 @@ Format = tuple[torch.dtype, torch.memory_format]
 
 SLAB_BYTES = {"cpu": 24 * 2**20, "cuda": 2**30}  # glibc hands larger blocks back at once: page faults cost 20 to 50 %
 MOST_PLANES = {"cpu": 16, "cuda": 64}
-TRIAL_SIDE = 32
+FEWEST_PLANES = 2
+OVERHEAD = 1.25  # allocators keep some of what was freed
+TRIAL_SIDES = (32, 48, 48)
 SAME = 1e-3  # float32 results of two kernels differ by rounding only, relative to the largest value
 log = logging.getLogger(__name__)
 
@@ -105,6 +107,7 @@ def plan_volume(
     """
     shape = _checked_shape(volume, outputs)
     target, first_choice = choose_device(device), choose_precision(precision, choose_device(device))
+    budget = _budget(memory, target)
     with exact_float32():
         plain = fold_batchnorm(model).to(target)
         reach = record(lambda x: plain.predict(x, outputs), _example(model, target))
@@ -113,15 +116,21 @@ def plan_volume(
             first_choice = torch.float32
         area = round_up(shape[1], stride) * round_up(shape[2], stride)
         chunk = _planes_per_step(reach, area, first_choice, target.type)
-        window = _trial_window(volume, reach, chunk).to(target)
+        window = _trial_window(volume, stride).to(target)
         reference = _joined(copy.deepcopy(model).to(target).eval().predict(window, outputs))
-        graph, chosen, seconds, peak = _first_that_agrees(reach, window, reference, _formats(first_choice), chunk)
-    columns = window.shape[3] * window.shape[4]
-    core = _core(shape, graph, tile, columns * _budget(memory, target) / peak)
+        graph, chosen, speed = _first_that_agrees(reach, window, reference, _formats(first_choice))
+        bytes_per_column = _working_memory(graph, chosen[0], round_up(shape[0], stride), chunk)
+        while tile is None and area * bytes_per_column > budget and chunk > FEWEST_PLANES:
+            chunk //= 2  # cheaper than tiles with halos
+            bytes_per_column = _working_memory(graph, chosen[0], round_up(shape[0], stride), chunk)
+    core = _core(shape, graph, tile, budget / bytes_per_column)
     plan = Plan(graph, shape, target, chosen, chunk, core, bytes=0, seconds=0.0)
-    areas = [one.window_voxels // round_up(shape[0], stride) for one in plan.tiles]
-    total_seconds = seconds * sum(areas) * round_up(shape[0], stride) / window.numel()
-    return replace(plan, bytes=int(peak * max(areas) / columns), seconds=total_seconds)
+    voxels = [one.window_voxels for one in plan.tiles]
+    largest = max(voxels) // round_up(shape[0], stride)
+    needed = int(bytes_per_column * largest)
+    if needed > budget:
+        log.warning("working memory will be %.1f GiB: tiles that fit less would be mostly halo", needed / 2**30)
+    return replace(plan, bytes=needed, seconds=sum(voxels) / speed)
 
 
 def plane_reader(volume: Volume, window: Sequence[Span], stride: int, device: torch.device, chosen: Format) -> Any:
@@ -169,38 +178,57 @@ def _planes_per_step(graph: Graph, area: int, dtype: torch.dtype, kind: str) -> 
     """As many planes as keep the largest slab small enough; a power of two."""
     widest = max(layer.channels / layer.stride**2 for layer in graph.layers)
     planes = int(SLAB_BYTES[kind] / (area * widest * dtype.itemsize))
-    return min(1 << max(planes.bit_length() - 1, 1), MOST_PLANES[kind])
+    return min(max(1 << max(planes.bit_length() - 1, 0), FEWEST_PLANES), MOST_PLANES[kind])
 
 
-def _trial_window(volume: Volume, graph: Graph, chunk: int) -> Tensor:
-    """The middle of the volume, deep enough that every layer's buffer fills."""
-    stride = graph.total_stride
-    wanted = (round_up(2 * graph.halo + 2 * chunk, stride), TRIAL_SIDE, TRIAL_SIDE)
+def _trial_window(volume: Volume, stride: int) -> Tensor:
+    """The middle of the volume."""
     spans = []
-    for size, side in zip(volume.shape, wanted, strict=True):
+    for size, side in zip(volume.shape, TRIAL_SIDES, strict=True):
         end = round_up(size, stride)
         start = max(end - side, 0) // 2 // stride * stride
-        spans.append((start, min(start + side, end)))
+        spans.append((start, min(start + round_up(side, stride), end)))
     reader = plane_reader(volume, spans, stride, torch.device("cpu"), (torch.float32, torch.contiguous_format))
     window: Tensor = reader(0, spans[0][1] - spans[0][0])
     return window
 
 
 def _first_that_agrees(
-    graph: Graph, window: Tensor, reference: npt.NDArray[np.float32], formats: Iterator[Format], chunk: int
-) -> tuple[Graph, Format, float, int]:
+    graph: Graph, window: Tensor, reference: npt.NDArray[np.float32], formats: Iterator[Format]
+) -> tuple[Graph, Format, float]:
+    """The first format whose result is that of the plain network, with its voxels per second."""
     for chosen in formats:
         candidate = graph.to(window.device, *chosen)
         read = _slicer(window.to(chosen[0]).contiguous(memory_format=chosen[1]))
         started = time.perf_counter()
-        stream = Stream(candidate, read, depth=window.shape[2], chunk=chunk)
-        slabs = [_joined(slab) for _, _, slab in stream]
+        stream = Stream(candidate, read, depth=window.shape[2], chunk=graph.total_stride)
+        result = np.concatenate([_joined(slab) for _, _, slab in stream], axis=1)
         seconds = time.perf_counter() - started
-        result = np.concatenate(slabs, axis=1)
         if _same(result, reference, chosen):
-            return candidate, chosen, seconds, stream.peak_bytes
+            return candidate, chosen, window.numel() / seconds
         log.warning("self-check: %s in %s layout disagrees with plain float32 here; not used", *_words(chosen))
     raise RuntimeError("float32 inference disagrees with the network itself on this machine: please report it")
+
+
+def _working_memory(graph: Graph, dtype: torch.dtype, depth: int, chunk: int) -> float:
+    """Bytes per column of planes at the peak, from a rehearsal deep enough that every buffer fills."""
+    stride = graph.total_stride
+    deepest = min(depth, round_up(2 * graph.halo + 2 * chunk, stride))
+    planes = torch.empty(1, 1, deepest, stride, stride, dtype=dtype)
+    rehearsal = _Rehearsal(graph, _slicer(planes), depth=deepest, chunk=chunk)
+    for _ in rehearsal:
+        pass
+    return OVERHEAD * rehearsal.peak_bytes / stride**2
+
+
+class _Rehearsal(Stream):
+    """The schedule on a few columns, without the arithmetic."""
+
+    def _evaluate(self, layer: Layer, inputs: dict[int, Tensor], start: int, stop: int) -> Tensor:
+        first = layer.parents[0]
+        volume = inputs[first]
+        sides = [side * self._graph.layers[first].stride // layer.stride for side in volume.shape[3:]]
+        return volume.new_empty(1, layer.channels, stop - start, *sides)
 
 
 def _slicer(window: Tensor) -> Callable[[int, int], Tensor]:

@@ -8,16 +8,17 @@ while memory grows with the planes' area and not with their number.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from cryoembed.infer.graph import Graph, Input, Layer, Triple
+from cryoembed.infer.graph import Graph, Input, Layer
+from cryoembed.infer.kernels import convolve, upsample
 
-FRESH = frozenset({"conv3d", "interpolate", "add", "__add__"})  # nobody else holds their results: ReLU may overwrite
+FRESH = frozenset({"conv3d", "interpolate", "add", "__add__"})  # calls that make new planes
 ReadPlanes = Callable[[int, int], Tensor]
 
 
@@ -51,7 +52,7 @@ class PlaneBuffer:
     @property
     def bytes(self) -> int:
         """Memory held."""
-        return sum(slab.numel() * slab.element_size() for slab in self._slabs)
+        return sum(map(_bytes, self._slabs))
 
 
 class Stream:
@@ -82,6 +83,7 @@ class Stream:
             if readers and (len(readers) + (index in wanted) > 1 or self._graph.layers[readers[0]].reads.overlapping)
         }
         self._emitted = 0
+        self._passing = 0  # bytes that computations under way have taken out of buffers or made
         self.peak_bytes = 0
 
     def __iter__(self) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
@@ -116,25 +118,31 @@ class Stream:
         for parent in layer.parents:
             planes = self._depth // self._graph.layers[parent].stride
             inputs[parent] = self._planes(parent, max(low, 0), min(high, planes))
-        first = layer.parents[0]
-        missing = (max(-low, 0), max(high - self._depth // self._graph.layers[first].stride, 0))
-        result = self._evaluate(layer, inputs, missing)
-        if layer.reads.up > 1:
-            begin = start - max(low, 0) * layer.reads.up
-            result = result[:, :, begin : begin + stop - start]
-        self._note(result, inputs.values())
+            self._passing += _bytes(inputs[parent])
+        result = self._evaluate(layer, inputs, start, stop)
+        self._note(result)
+        self._passing -= sum(map(_bytes, inputs.values()))
         return result
 
-    def _evaluate(self, layer: Layer, inputs: dict[int, Tensor], missing: tuple[int, int]) -> Tensor:
+    def _evaluate(self, layer: Layer, inputs: dict[int, Tensor], start: int, stop: int) -> Tensor:
         first = layer.parents[0]
+        volume, depth = inputs[first], self._depth // self._graph.layers[first].stride
+        low, high = layer.reads.planes(start, stop)
         if layer.name == "conv3d":
-            weight, bias, groups = layer.args[1:]
+            _, weight, bias, groups = layer.args
+            missing = (max(-low, 0), max(high - depth, 0))
             # zeros beyond the volume's faces, only there: between slabs come the true neighbours
-            volume = F.pad(inputs[first], (0, 0, 0, 0, *missing)) if any(missing) else inputs[first]
-            padding = (0, *layer.reads.padding[1:])
-            return _convolve(volume, weight, bias, layer.reads.stride, padding, layer.reads.dilation, groups)
-        if layer.name.startswith("relu") and first not in self._buffers and self._graph.layers[first].name in FRESH:
-            return torch.relu_(inputs[first])
+            padded = F.pad(volume, (0, 0, 0, 0, *missing)) if any(missing) else volume
+            return convolve(padded, weight, bias, groups, layer.reads)
+        if layer.name == "interpolate":
+            mode = layer.kwargs["mode"]
+            return upsample(volume, max(low, 0), depth, start, stop, factor=layer.reads.up, mode=mode)
+        if layer.name in {"relu", "relu_"} and self._is_ours(first):
+            return torch.relu_(volume)
+        if layer.name in {"add", "__add__"} and len(inputs) == len(layer.args) == 2 and not layer.kwargs:
+            mine = next((parent for parent in layer.parents if self._is_ours(parent)), None)
+            if mine is not None:
+                return inputs[mine].add_(inputs[sum(layer.parents) - mine])
 
         def resolve(value: object) -> object:
             return inputs[value.index] if isinstance(value, Input) else value
@@ -142,6 +150,10 @@ class Stream:
         result = layer.call(*tree_map(resolve, layer.args), **tree_map(resolve, dict(layer.kwargs)))
         assert isinstance(result, Tensor)
         return result
+
+    def _is_ours(self, index: int) -> bool:
+        """Whether nobody else holds a layer's planes: they may be overwritten, which is cheaper than new memory."""
+        return index not in self._buffers and self._graph.layers[index].name in FRESH
 
     def _release(self) -> None:
         for index in self._buffers:
@@ -155,17 +167,10 @@ class Stream:
             needed.append(self._graph.layers[reader].reads.planes(at, at + 1)[0])
         return min(needed)
 
-    def _note(self, result: Tensor, inputs: Iterable[Tensor]) -> None:
+    def _note(self, result: Tensor) -> None:
         held = sum(buffer.bytes for buffer in self._buffers.values())
-        passing = sum(tensor.numel() * tensor.element_size() for tensor in (result, *inputs))
-        self.peak_bytes = max(self.peak_bytes, held + passing)
+        self.peak_bytes = max(self.peak_bytes, held + self._passing + _bytes(result))
 
 
-def _convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, padding: Triple, dilation: Triple, groups: int
-) -> Tensor:
-    x = x.to(weight.dtype)
-    if x.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        # for thin slabs conv3d chooses its own float32 kernels, up to 13 times slower than oneDNN's
-        return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
-    return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -2,7 +2,7 @@
 
     python -m tests.benchmark.embed_volume --shape 96 192 192 --width 16 --repeats 3 --threads 2 --json result.json
 
-Peers: (a) MONAI's sliding_window_inference, overlap 0.5, constant blending; (b) windows with 50 % overlap that keep their
+Peers: (a) MONAI's sliding_window_inference, overlap 0.5, constant blending; (b) windows with 50 % overlap, keeping the
 centre. Both run the network as it is (float32, not folded). Everything is compared with one pass of that network
 over the whole volume. Repeats are interleaved; the figures are medians of process CPU seconds, wall time beside them.
 """
