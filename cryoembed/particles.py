@@ -63,8 +63,12 @@ class Particles:
                 table[name] = table[name].astype(np.dtype(dtype))
             except (ValueError, TypeError):
                 raise InputError(f"particles: column {name!r} holds values that are not numbers") from None
-        if not np.isfinite(table[list(POSITION)].to_numpy()).all():
-            raise InputError("particles: a position is not a finite number; remove the row or mend the file")
+        finite = np.isfinite(table[list(POSITION)].to_numpy()).all(axis=1)
+        if not finite.all():
+            row = int(np.argmin(finite)) + 1
+            raise InputError(
+                f"particles, row {row}: a position is not a finite number; remove the row or mend the file"
+            )
         object.__setattr__(self, "table", table)
 
     @classmethod
