@@ -18,7 +18,7 @@ class InstanceConfig(Config):
     fill_holes: bool = Field(True, description="enclosed cavities belong to the particle around them")
     use_multicut: bool = Field(True, description="merge fragments that no boundary separates")
     beta: float = Field(0.45, gt=0, lt=1, description="prior of a cut: lower merges more, higher splits more")
-    # chosen together with beta on simulated scenes with noisy maps; more of either neck or merging joins small neighbours
+    # beta and shape_weight were chosen on simulated scenes with noisy maps; more of the neck joins small neighbours
     shape_weight: float = Field(
         0.6, ge=0, le=1, description="share of the neck between two fragments, beside the boundary map, in the evidence"
     )
