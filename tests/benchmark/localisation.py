@@ -29,7 +29,7 @@ from cryoembed.recipes.simulate import SimulateConfig, simulate
 from cryoembed.simulate.imaging import ImagingConfig
 
 RADIUS, LARGE_KDA = 60.0, 500.0
-THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 SNRS = (0.3, 0.6, 1.2, 2.0)
 
 
