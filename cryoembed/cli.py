@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+# what a full, read-only or failing disk says, wherever it is noticed; any other is a bug to be seen whole
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML of settings; flags and --set win over it.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, dots inside.")]
@@ -152,7 +157,7 @@ def query(
     ],
     out: Annotated[Path, typer.Option(help="Hits, best first: .star (RELION 5) | .csv | .parquet.")],
     negatives: Annotated[Path | None, typer.Option(help="Picks of what you do not want.")] = None,
-    top: Annotated[int | None, typer.Option(help="Keep the best N hits.")] = None,
+    top: Annotated[int | None, typer.Option(help="Keep the best N hits of each class.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Keep hits with at least this score.")] = None,
     radius: Annotated[float | None, typer.Option(help="A; one hit per place, best about half a particle.")] = None,
     voxel_size: Annotated[float | None, typer.Option(help="A per voxel of picks given in voxels (.coords).")] = None,
@@ -249,7 +254,7 @@ def _run(
     recipe: str, config_class: str, values: dict[str, Any], path: Path | None, overrides: list[str] | None
 ) -> None:
     """Resolve the config (YAML < --set < flags), run the recipe and print its closing line."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)  # other libraries: warnings only
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)  # libraries: warnings only
     logging.getLogger("cryoembed").setLevel(logging.INFO)
 
     def resolve_and_run() -> str:
@@ -271,6 +276,12 @@ def _guarded(function: Any, *arguments: Any) -> Any:
     except KeyboardInterrupt:
         print("stopped; what was finished is kept: run the same command to go on", file=sys.stderr)
         raise typer.Exit(130) from None
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}; choose another --out or free some space", file=sys.stderr)
+        raise typer.Exit(2) from None
     except MemoryError:
         print("error: out of memory; lower --set tile_memory_gb or free some memory", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -281,6 +292,8 @@ def _numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
         return None
     try:
         z, y, x = (float(part) for part in text.split(","))
+        if not all(map(math.isfinite, (z, y, x))):
+            raise ValueError(text)
     except ValueError:
         print(f"error: {flag} {text!r}: expected three numbers z,y,x in A, such as 720,960,960", file=sys.stderr)
         raise typer.Exit(2) from None

@@ -114,6 +114,12 @@ def bundled_weights(name: str) -> Path:
     raise InputError(f"no bundled weights {name!r}; available: {', '.join(available) or 'none'}; or give a file's path")
 
 
+def find_weights(reference: str) -> Path:
+    """Return the path of weights given as a file or by a bundled name; a file that is there wins."""
+    path = Path(reference)
+    return path if path.suffix == ".safetensors" or path.exists() else bundled_weights(reference)
+
+
 def model_hash(tensors: Mapping[str, Tensor], card: ModelCard) -> str:
     """Return 16 hex digits over the stored tensors, the network and its input: all that decides an embedding."""
     digest = hashlib.sha256()

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.geometry import ORIGIN, Triple
 from cryoembed.io.atomic import replacing
 from cryoembed.io.mrc import create_mrc, read_tomogram
 from cryoembed.io.scratch import scratch_folder
 from cryoembed.io.sniff import tomogram_name
-from cryoembed.preprocess.config import Contrast
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
-from cryoembed.store.manifest import fingerprint
+from cryoembed.recipes.volumes import VolumesConfig, is_current, output_key, refuse_equal_names
 
 if TYPE_CHECKING:
     from cryoembed.models.checkpoint import LoadedModel
@@ -29,20 +25,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class DenoiseConfig(Config):
+class DenoiseConfig(VolumesConfig):
     """What to denoise, with which network, into which folder."""
 
-    tomograms: tuple[Path, ...] = Field(min_length=1)
-    out: Path
     weights: str = Field("voxel_small", description="bundled name or .safetensors file, with a denoise head")
-    contrast: Contrast = "auto"
-    voxel_size: float | None = Field(None, gt=0, description="A; overrides the header")
-    origin: Triple = Field(ORIGIN, description="A, zyx; where voxel 0 of every tomogram lies in its parent frame")
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    tile_memory_gb: float | None = Field(
-        None, gt=0, description="working memory of the network; None: a share of what is free"
-    )
 
 
 def denoise(config: DenoiseConfig) -> str:
@@ -63,14 +49,14 @@ def denoise(config: DenoiseConfig) -> str:
         be written to. What was finished before stays.
     """
     names = [tomogram_name(path) for path in config.tomograms]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"several tomograms are called {', '.join(twice)}; rename them, or take several folders")
+    refuse_equal_names(names, "rename them, or take several folders")
     model = _load(config.weights)
     made, already = [], []
     for path in config.tomograms:
         tomogram = read_tomogram(path, voxel_size=config.voxel_size, origin=config.origin)
-        key = _key(path, config, model.model_hash)
-        if _is_done(config.out, tomogram.name, key):
+        key = output_key(path, model.model_hash, config)
+        target, record = _outputs(config.out, tomogram.name)
+        if is_current(record, key, [target]):
             already.append(tomogram.name)
             continue
         _denoise_one(tomogram, model, config, key)
@@ -107,31 +93,15 @@ def _denoise_one(tomogram: Tomogram, model: LoadedModel, config: DenoiseConfig, 
 
 
 def _load(weights: str) -> LoadedModel:
-    from cryoembed.models.checkpoint import bundled_weights, load_weights
+    from cryoembed.models.checkpoint import find_weights, load_weights
     from cryoembed.models.dense_simsiam import VoxelNetwork
 
-    path = Path(weights)
-    model = load_weights(path if path.suffix == ".safetensors" or path.exists() else bundled_weights(weights))
+    model = load_weights(find_weights(weights))
     if not isinstance(model.module, VoxelNetwork) or "denoise" not in model.module.config.heads:
         raise InputError(
             f"weights {weights} have no denoise head; train one with `cryoembed train`, or use voxel_small"
         )
     return model
-
-
-def _key(path: Path, config: DenoiseConfig, model_hash: str) -> str:
-    """Changes with the file, the model and every setting that changes the result."""
-    settings = config.model_dump(mode="json", include={"contrast", "voxel_size", "origin", "precision"})
-    text = json.dumps([fingerprint(path), model_hash, settings], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _is_done(out: Path, name: str, key: str) -> bool:
-    target, record = _outputs(out, name)
-    try:
-        return target.is_file() and bool(json.loads(record.read_text())["key"] == key)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _outputs(out: Path, name: str) -> tuple[Path, Path]:

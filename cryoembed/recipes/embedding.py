@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,10 +19,9 @@ if TYPE_CHECKING:  # torch takes seconds to import: only when there is something
 
 def load_encoder(weights: str) -> LoadedModel:
     """Load a subtomogram network from a file or by its bundled name; `InputError` if it is another kind of network."""
-    from cryoembed.models.checkpoint import bundled_weights, load_weights
+    from cryoembed.models.checkpoint import find_weights, load_weights
 
-    path = Path(weights)
-    loaded = load_weights(path if path.suffix == ".safetensors" or path.exists() else bundled_weights(weights))
+    loaded = load_weights(find_weights(weights))
     if not isinstance(loaded.card.network, SubtomogramNetworkConfig):
         raise InputError(
             f"weights {weights} are a {loaded.card.network.kind}; expected a subtomogram network (simsiam)"

@@ -16,7 +16,7 @@ from cryoembed.infer.voxels import predict_volume
 from cryoembed.instances.measure import measure
 from cryoembed.instances.segment import InstanceConfig, segment_instances
 from cryoembed.io.scratch import scratch_array
-from cryoembed.models.checkpoint import LoadedModel, bundled_weights, load_weights
+from cryoembed.models.checkpoint import LoadedModel, find_weights, load_weights
 from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.particles import Particles, particle_ids
 from cryoembed.preprocess.config import Contrast
@@ -52,8 +52,7 @@ class FoundInstances:
 
 def load_voxel_model(weights: str) -> LoadedModel:
     """Load bundled weights by name, or a ``.safetensors`` file; `InputError` unless it has the instance head."""
-    path = Path(weights) if weights.endswith(".safetensors") or Path(weights).exists() else bundled_weights(weights)
-    model = load_weights(path)
+    model = load_weights(find_weights(weights))
     if not isinstance(model.module, VoxelNetwork) or "instance" not in model.module.config.heads:
         raise InputError(
             f"weights {weights} have no instance head; train one with `cryoembed train`, or use voxel_small"

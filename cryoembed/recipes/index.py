@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.geometry import ORIGIN, Triple
+from cryoembed.geometry import ORIGIN
 from cryoembed.instances.config import InstanceConfig
 from cryoembed.io.mrc import read_tomogram
 from cryoembed.io.scratch import scratch_folder
 from cryoembed.io.sniff import tomogram_name
-from cryoembed.preprocess.config import Contrast
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
+from cryoembed.recipes.volumes import VolumesConfig, output_key, refuse_equal_names
 from cryoembed.store import EmbeddingStore
 from cryoembed.store.index import EmbeddingIndex
-from cryoembed.store.manifest import describe_source, fingerprint
+from cryoembed.store.manifest import describe_source
 
 if TYPE_CHECKING:  # torch takes seconds to import: only when there is something to embed
     from cryoembed.models.checkpoint import LoadedModel
@@ -29,25 +28,16 @@ if TYPE_CHECKING:  # torch takes seconds to import: only when there is something
 _log = logging.getLogger(__name__)
 
 
-class IndexConfig(Config):
+class IndexConfig(VolumesConfig):
     """What to index, with which networks, into which store."""
 
-    tomograms: tuple[Path, ...] = Field(min_length=1)
     out: Path = Field(description="the store; tomograms it holds already are skipped")
     name: str | None = Field(None, description="of a single tomogram; None: the file's stem")
-    origin: Triple = Field(ORIGIN, description="A, zyx; where voxel 0 of a single tomogram lies in its parent frame")
-    voxel_size: float | None = Field(None, gt=0, description="A; overrides the header")
-    contrast: Contrast = "auto"
     voxel_weights: str = Field("voxel_small", description="bundled name or .safetensors file, with an instance head")
     subtomogram_weights: str = Field("subtomogram_small", description="bundled name or .safetensors file")
     instances: InstanceConfig = InstanceConfig()
     copies: Literal[1, 4] = Field(4, description="half turns averaged into one vector; they keep the missing wedge")
     replace: bool = False
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    tile_memory_gb: float | None = Field(
-        None, gt=0, description="working memory of the networks; None: by what is free"
-    )
     batch: int = Field(64, ge=1)
 
 
@@ -69,11 +59,12 @@ def index(config: IndexConfig) -> str:
     kept, already, refused = [], [], []
     for path, name in zip(config.tomograms, names, strict=True):
         try:
-            if not config.replace and _holds(store, name, path, config):
+            made_from = output_key(path, finder.model_hash, config, "instances") if path.is_file() else ""
+            if not config.replace and _holds(store, name, made_from):
                 already.append(name)
                 continue
             start = time.monotonic()
-            count = _index_one(store, path, name, config, finder, encoder)
+            count = _index_one(store, path, name, config, finder, encoder, made_from)
             _log.info("%s: %d particles, %.0f s", name, count, time.monotonic() - start)
             kept.append(f"{name} ({count})")
         except InputError as error:
@@ -95,7 +86,13 @@ def index(config: IndexConfig) -> str:
 
 
 def _index_one(
-    store: EmbeddingStore, path: Path, name: str, config: IndexConfig, finder: LoadedModel, encoder: LoadedModel
+    store: EmbeddingStore,
+    path: Path,
+    name: str,
+    config: IndexConfig,
+    finder: LoadedModel,
+    encoder: LoadedModel,
+    made_from: str,
 ) -> int:
     """Put one tomogram into the store; returns the number of its particles."""
     from cryoembed.preprocess.prepare import prepare
@@ -141,7 +138,7 @@ def _index_one(
             vectors,
             found.particles,
             source=describe_source(tomogram, path, contrast=contrast, contrast_reason=reason),
-            record={"input": found.prepared.record.model_dump(mode="json"), "settings": _shaping(config, finder)},
+            record={"key": made_from, "input": found.prepared.record.model_dump(mode="json")},
             instances=found.labels if masked else None,
         )
     return len(found.particles)
@@ -151,28 +148,20 @@ def _names(config: IndexConfig) -> list[str]:
     if len(config.tomograms) > 1 and (config.name is not None or config.origin != ORIGIN):
         raise InputError("--name and --origin belong to one tomogram; index such tomograms one by one")
     names = [config.name or tomogram_name(path) for path in config.tomograms]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"several tomograms are called {', '.join(twice)}; index them one by one with --name")
+    refuse_equal_names(names, "index them one by one with --name")
     return names
 
 
-def _holds(store: EmbeddingStore, name: str, path: Path, config: IndexConfig) -> bool:
-    """Whether the store has this very tomogram; another one of the same name is an error, not a skip."""
+def _holds(store: EmbeddingStore, name: str, key: str) -> bool:
+    """Whether the store has this tomogram, made so; anything else under its name is an error, not a skip."""
     if name not in store:
         return False
-    source = store.source(name)
-    same = source is not None and path.is_file() and source.fingerprint == fingerprint(path)
-    if same and source is not None and source.origin == config.origin:
+    if store.record(name).get("key") == key:
         return True
     raise InputError(
-        f"the store holds another tomogram called {name!r}, or this one with another origin; pass --replace or --name"
+        f"the store's {name!r} is of another file, or was indexed with another network or other settings; "
+        "pass --replace to index it again, or --name for another one"
     )
-
-
-def _shaping(config: IndexConfig, finder: LoadedModel) -> dict[str, object]:
-    settings = config.model_dump(mode="json", include={"instances", "contrast", "voxel_size", "origin", "precision"})
-    return {**settings, "finder": finder.model_hash}
 
 
 def _weights_reference(weights: str) -> str:

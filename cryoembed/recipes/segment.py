@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
-from cryoembed.config import Config
-from cryoembed.errors import InputError
-from cryoembed.geometry import ORIGIN, Triple
 from cryoembed.instances.config import InstanceConfig
 from cryoembed.io import TomogramInfo, read_tomogram, write_mrc, write_particles
 from cryoembed.io.atomic import replacing
 from cryoembed.io.scratch import scratch_folder
 from cryoembed.io.sniff import tomogram_name
-from cryoembed.preprocess.config import Contrast
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
-from cryoembed.store.manifest import fingerprint
+from cryoembed.recipes.volumes import VolumesConfig, is_current, output_key, refuse_equal_names
 
-log = logging.getLogger(__name__)
+ENDINGS = ("_instances.mrc", "_particles.star", "_particles.csv")
 
 
-class SegmentConfig(Config):
+class SegmentConfig(VolumesConfig):
     """What to segment, with which network, into which folder."""
 
-    tomograms: tuple[Path, ...] = Field(min_length=1)
-    out: Path
     weights: str = Field("voxel_small", description="bundled name or .safetensors file, with an instance head")
-    contrast: Contrast = "auto"
-    voxel_size: float | None = Field(None, gt=0, description="A; overrides the header")
-    origin: Triple = Field(ORIGIN, description="A, zyx; where voxel 0 of every tomogram lies in its parent frame")
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    tile_memory_gb: float | None = Field(
-        None, gt=0, description="working memory of the network; None: a share of what is free"
-    )
     instances: InstanceConfig = InstanceConfig()
 
 
@@ -61,13 +44,16 @@ def segment(config: SegmentConfig) -> str:
     """
     from cryoembed.recipes.find_instances import find_instances, load_voxel_model
 
-    _refuse_equal_names(config.tomograms)
+    names = [tomogram_name(path) for path in config.tomograms]
+    refuse_equal_names(names, "rename them, or segment them into several folders")
     model = load_voxel_model(config.weights)
     counts, already = {}, []
     for path in config.tomograms:
         tomogram = read_tomogram(path, voxel_size=config.voxel_size, origin=config.origin)
-        key = _key(path, config, model.model_hash)
-        if _is_done(config.out, tomogram.name, key):
+        stem = config.out / tomogram.name
+        record = _output(stem, "_segment.json")
+        key = output_key(path, model.model_hash, config, "instances")
+        if is_current(record, key, [_output(stem, ending) for ending in ENDINGS]):
             already.append(tomogram.name)
             continue
         with scratch_folder(config.out) as scratch, progress_bar(tomogram.name, 1.0) as advance:
@@ -83,45 +69,18 @@ def segment(config: SegmentConfig) -> str:
                 progress=advance,
             )
             frame = found.prepared.tomogram
-            stem = config.out / tomogram.name
-            _output(stem, "_segment.json").unlink(missing_ok=True)  # vouches for outputs that are now replaced
+            record.unlink(missing_ok=True)  # vouches for outputs that are now replaced
             write_mrc(_output(stem, "_instances.mrc"), found.labels, frame.voxel_size, origin=frame.origin)
         picks = found.particles.sorted_by_score()
         write_particles(_output(stem, "_particles.csv"), picks)
         info = TomogramInfo.of(tomogram)
         write_particles(_output(stem, "_particles.star"), picks, tomograms={tomogram.name: info})
-        record = {"key": key, "count": len(picks), "input": found.prepared.record.model_dump(mode="json")}
-        with replacing(_output(stem, "_segment.json")) as temporary:  # last
-            temporary.write_text(json.dumps(record, indent=1) + "\n")
+        details = {"key": key, "count": len(picks), "input": found.prepared.record.model_dump(mode="json")}
+        with replacing(record) as temporary:  # last
+            temporary.write_text(json.dumps(details, indent=1) + "\n")
         counts[tomogram.name] = len(picks)
     write_records(config.out, config, inputs=config.tomograms, models={"voxel": model.model_hash})
     return _closing_line(config.out, counts, already)
-
-
-def _refuse_equal_names(paths: tuple[Path, ...]) -> None:
-    names = [tomogram_name(path) for path in paths]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(
-            f"several tomograms are called {', '.join(twice)}; rename them, or segment them into several folders"
-        )
-
-
-def _key(path: Path, config: SegmentConfig, model_hash: str) -> str:
-    """Changes with the file, the model and every setting that changes the result."""
-    settings = config.model_dump(mode="json", include={"contrast", "voxel_size", "origin", "precision", "instances"})
-    text = json.dumps([fingerprint(path), model_hash, settings], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _is_done(out: Path, name: str, key: str) -> bool:
-    stem = out / name
-    if not all(_output(stem, ending).is_file() for ending in ("_instances.mrc", "_particles.star", "_particles.csv")):
-        return False
-    try:
-        return bool(json.loads(_output(stem, "_segment.json").read_text())["key"] == key)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _output(stem: Path, ending: str) -> Path:

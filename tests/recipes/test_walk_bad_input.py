@@ -259,7 +259,9 @@ def test_a_damaged_store_is_refused(walk: Walk, tmp_path: Path, refused: Refused
 
 def test_another_tomogram_of_the_same_name_is_refused(walk: Walk, tmp_path: Path, refused: Refused) -> None:
     shutil.copy(walk.tomograms[1], tmp_path / "TS_1.mrc")
-    assert "another tomogram called 'TS_1'" in refused(*index(walk, tmp_path / "TS_1.mrc", walk.store))
+    assert "'TS_1' is of another file" in refused(*index(walk, tmp_path / "TS_1.mrc", walk.store))
+    changed = index(walk, walk.tomograms[0], walk.store, "--set", "instances.foreground_threshold=0.45")
+    assert "other settings; pass --replace" in refused(*changed)  # never serve a shard made otherwise
     line = refused("index", *walk.tomograms, tmp_path / "TS_1.mrc", "--out", tmp_path / "store", *walk.weights)
     assert "several tomograms are called TS_1" in line
 

@@ -38,7 +38,7 @@ def make(folder: Path, *, mask: str = "none") -> Toy:
     card = ModelCard(
         name="toy",
         network=SubtomogramNetworkConfig(
-            backbone=BackboneConfig(width=4, blocks=(1, 1), stem_kernel=3), embedding_dim=16, box_vox=BOX, mask=mask
+            backbone=BackboneConfig(width=8, blocks=(1, 1), stem_kernel=3), embedding_dim=16, box_vox=BOX, mask=mask
         ),
         input=InputConfig(voxel_size=VOXEL, sample_stride=1),
     )
