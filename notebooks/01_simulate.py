@@ -36,7 +36,7 @@ from cryoembed.simulate.dataset import simulate_model
 from cryoembed.subtomograms import cut_boxes
 from cryoembed.tomogram import Tomogram
 
-logging.basicConfig(level=logging.ERROR)
+logging.disable(logging.WARNING)  # the closing lines say enough
 CONFIGS, DATA = Path("../configs"), Path("data")
 
 # %% [markdown]

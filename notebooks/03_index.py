@@ -46,7 +46,7 @@ from cryoembed.store.index import EmbeddingIndex
 from cryoembed.subtomograms import cut_boxes
 from cryoembed.tomogram import Tomogram
 
-logging.basicConfig(level=logging.ERROR)
+logging.disable(logging.WARNING)  # the closing lines say enough
 CONFIGS, DATA = Path("../configs"), Path("data")
 
 # %% [markdown]

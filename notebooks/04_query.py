@@ -40,7 +40,7 @@ from cryoembed.recipes.query import QueryRecipeConfig, query
 from cryoembed.recipes.simulate import SimulateConfig, simulate
 from cryoembed.subtomograms import cut_boxes
 
-logging.basicConfig(level=logging.ERROR)
+logging.disable(logging.WARNING)  # the closing lines say enough
 CONFIGS, DATA = Path("../configs"), Path("data")
 RADIUS = 60.0  # A; how near a pick must be to a true particle to be right
 
@@ -130,7 +130,7 @@ medoid_montage(cut(shown), captions, columns=6)
 panels = {"hits": denoised["model_1"], "truth": denoised["model_1"]}
 good = ranked.select(np.arange(min(len(wanted), len(ranked)))).of("model_1")  # as many as there are barrels
 rings = {
-    "hits": [Overlay("hits", good, radius=80, within=80, colour_by="score")],
+    "hits": [Overlay("hits", good, radius=80, within=80, colour="#E69F00")],
     "truth": [Overlay("truth", wanted.of("model_1"), radius=80, within=80)],
 }
 slice_figure(panels, overlays=rings, thickness=30)
@@ -148,7 +148,8 @@ steps = [
     for rank, found in enumerate(np.cumsum(right), start=1)
 ]
 average = score_distance(ranked, wanted, radius=RADIUS).average_precision
-training_figure(steps, step="recall", title=f"barrels from five examples: average precision {average:.2f}")
+curve = training_figure(steps, step="recall", title=f"barrels from five examples: average precision {average:.2f}")
+curve.update_xaxes(range=[0, 1]).update_yaxes(range=[0, 1.05])
 
 # %% [markdown]
 # ## All species at once

@@ -40,7 +40,7 @@ from cryoembed.recipes.simulate import SimulateConfig, simulate
 from cryoembed.store import EmbeddingStore
 from cryoembed.subtomograms import cut_boxes
 
-logging.basicConfig(level=logging.ERROR)
+logging.disable(logging.WARNING)  # the closing lines say enough
 CONFIGS, DATA = Path("../configs"), Path("data")
 RADIUS = 60.0  # A; how near an instance must be to a true particle to be it
 
@@ -86,7 +86,7 @@ embedding_scatter(places, colour=[f"cluster {number}" for number in clusters], h
 #
 # The same map, coloured by the species of the true particle within 60 Å. Where colours part as the clusters do,
 # clustering has found the species by itself; where two species share an island, their vectors are too alike to tell
-# them apart (the small ones usually do).
+# them apart. Grey points have no true particle nearby: pieces, neighbours taken for one, noise.
 
 
 # %%
@@ -119,7 +119,7 @@ table = pd.crosstab(
     clusters, np.where(species == "", "no particle", species), rownames=["cluster"], colnames=["species"]
 )
 captions = [f"{number} ({size}): {table.loc[number].idxmax()}" for number, size in enumerate(medoids.table["size"])]
-medoid_montage(np.stack(boxes), captions, columns=4)
+medoid_montage(np.stack(boxes), captions, columns=7)
 
 # %%
 table

@@ -23,13 +23,13 @@ import jupytext
 import nbformat
 import plotly.io as pio
 from nbclient import NotebookClient
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 
 from cryoembed.plot.picture import page_to_png
 
 HERE = Path(__file__).resolve().parent
 FIGURE, PICTURE = "application/vnd.plotly.v1+json", "image/png"
-WIDTH_PX = 960
+WIDTH_PX, RIM_PX = 960, 8
 
 
 def sources() -> list[Path]:
@@ -90,11 +90,11 @@ def add_pictures(notebook: nbformat.NotebookNode) -> int:
 
 
 def _cropped(picture: Path) -> bytes:
-    """The PNG without its white rim and alpha channel."""
+    """The PNG without its white rim, in 256 colours that keep rare ones: rings on grey slices."""
     image = Image.open(picture).convert("RGB")
-    box = ImageChops.invert(image).getbbox()
+    image = ImageOps.expand(image.crop(ImageChops.invert(image).getbbox()), RIM_PX, "white")
     stream = io.BytesIO()
-    image.crop(box).save(stream, format="PNG", optimize=True)
+    image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
