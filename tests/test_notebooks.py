@@ -52,6 +52,7 @@ def test_pair_agrees_cell_by_cell(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_notebook_shows_its_figures_and_stays_small(name: str) -> None:
+    _skip_without_weights(name)
     path = NOTEBOOKS / f"{name}.ipynb"
     committed = nbformat.read(path, as_version=4)
     shown = render.figures(committed)
@@ -65,8 +66,7 @@ def test_committed_notebook_shows_its_figures_and_stays_small(name: str) -> None
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_runs_and_shows_figures(name: str, folder: Path) -> None:
-    if name in NEED_WEIGHTS and not all(_is_bundled(weights) for weights in WEIGHTS):
-        pytest.skip(f"{name} needs the bundled weights {' and '.join(WEIGHTS)}")
+    _skip_without_weights(name)
     notebook = render.execute(render.read_source(NOTEBOOKS / f"{name}.py"), folder)
     shown = render.figures(notebook)
     assert len(shown) == FIGURES[name]
@@ -81,6 +81,11 @@ def _text(cell: Any) -> tuple[str, str]:
 def _errors(notebook: nbformat.NotebookNode) -> list[Any]:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+
+
+def _skip_without_weights(name: str) -> None:
+    if name in NEED_WEIGHTS and not all(_is_bundled(weights) for weights in WEIGHTS):
+        pytest.skip(f"{name} needs the bundled weights {' and '.join(WEIGHTS)}")
 
 
 def _is_bundled(name: str) -> bool:
