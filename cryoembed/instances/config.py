@@ -12,15 +12,15 @@ class InstanceConfig(Config):
 
     foreground_threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a voxel is particle")
     seed_distance_vox: float = Field(3.0, ge=1, description="seeds are the highest points within this radius")
-    seed_sigma_vox: float = Field(1.0, ge=0, description="smoothing of the distance map before seeds are sought")
+    seed_sigma_vox: float = Field(1.5, ge=0, description="smoothing of the distance map before seeds are sought")
     min_volume_A3: float = Field(6e4, ge=0, description="A^3; smaller instances are dropped (1.21 A^3 per dalton)")
     max_volume_A3: float | None = Field(None, gt=0, description="A^3; larger instances (membranes) are dropped")
     fill_holes: bool = Field(True, description="enclosed cavities belong to the particle around them")
     use_multicut: bool = Field(True, description="merge fragments that no boundary separates")
-    beta: float = Field(0.45, gt=0, lt=1, description="prior of a cut: lower merges more, higher splits more")
-    # beta and shape_weight were chosen on simulated scenes with noisy maps; more of the neck joins small neighbours
+    beta: float = Field(0.6, gt=0, lt=1, description="prior of a cut: lower merges more, higher splits more")
+    # threshold, seeds, beta and shape_weight were chosen on validation tomograms (tests/benchmark/localisation.py)
     shape_weight: float = Field(
-        0.6, ge=0, le=1, description="share of the neck between two fragments, beside the boundary map, in the evidence"
+        0.8, ge=0, le=1, description="share of the neck between two fragments, beside the boundary map, in the evidence"
     )
 
     @model_validator(mode="after")
