@@ -63,4 +63,4 @@ def write_demo_page(out: Path, shown: str, truth: Particles, hits: Particles, sc
 def _labels_of(particles: Particles, hits: Particles) -> list[str]:
     """The label that the query gave to each particle of the store."""
     names = dict(zip(hits.table["particle_id"], hits.labels.astype(str), strict=True))
-    return [names.get(one, "no hit") for one in particles.table["particle_id"]]
+    return [names.get(one, "without a hit") for one in particles.table["particle_id"]]
