@@ -24,6 +24,7 @@ from cryoembed.models.fold import fold_batchnorm
 
 Volume = npt.NDArray[Any]  # (z, y, x)
 Format = tuple[torch.dtype, torch.memory_format]
+Maps = dict[str, npt.NDArray[np.float32]]  # (c, z, y, x) by output
 
 SLAB_BYTES = {"cpu": 24 * 2**20, "cuda": 2**30}  # glibc hands larger blocks back at once: page faults cost 20 to 50 %
 MOST_PLANES = {"cpu": 16, "cuda": 64}
@@ -117,7 +118,7 @@ def plan_volume(
         area = round_up(shape[1], stride) * round_up(shape[2], stride)
         chunk = _planes_per_step(reach, area, first_choice, target.type)
         window = _trial_window(volume, stride).to(target)
-        reference = _joined(copy.deepcopy(model).to(target).eval().predict(window, outputs))
+        reference = _arrays(copy.deepcopy(model).to(target).eval().predict(window, outputs))
         graph, chosen, speed = _first_that_agrees(reach, window, reference, _formats(first_choice))
         bytes_per_column = _working_memory(graph, chosen[0], round_up(shape[0], stride), chunk)
         while tile is None and area * bytes_per_column > budget and chunk > FEWEST_PLANES:
@@ -194,7 +195,7 @@ def _trial_window(volume: Volume, stride: int) -> Tensor:
 
 
 def _first_that_agrees(
-    graph: Graph, window: Tensor, reference: npt.NDArray[np.float32], formats: Iterator[Format]
+    graph: Graph, window: Tensor, reference: Maps, formats: Iterator[Format]
 ) -> tuple[Graph, Format, float]:
     """The first format whose result is that of the plain network, with its voxels per second."""
     for chosen in formats:
@@ -202,7 +203,8 @@ def _first_that_agrees(
         read = _slicer(window.to(chosen[0]).contiguous(memory_format=chosen[1]))
         started = time.perf_counter()
         stream = Stream(candidate, read, depth=window.shape[2], chunk=graph.total_stride)
-        result = np.concatenate([_joined(slab) for _, _, slab in stream], axis=1)
+        slabs = [_arrays(slab) for _, _, slab in stream]
+        result = {name: np.concatenate([slab[name] for slab in slabs], axis=1) for name in reference}
         seconds = time.perf_counter() - started
         if _same(result, reference, chosen):
             return candidate, chosen, window.numel() / seconds
@@ -235,16 +237,19 @@ def _slicer(window: Tensor) -> Callable[[int, int], Tensor]:
     return lambda start, stop: window[:, :, start:stop]
 
 
-def _same(result: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], chosen: Format) -> bool:
+def _same(result: Maps, reference: Maps, chosen: Format) -> bool:
+    """Whether every output is the same, each by itself: a vector across unlike outputs would mean nothing."""
     if chosen[0] == torch.bfloat16:
-        return agrees(result, reference)
-    return bool(np.abs(result - reference).max() <= SAME * max(np.abs(reference).max(), 1.0))
+        return all(agrees(result[name], wanted) for name, wanted in reference.items())
+    return all(
+        bool(np.abs(result[name] - wanted).max() <= SAME * max(np.abs(wanted).max(), 1.0))
+        for name, wanted in reference.items()
+    )
 
 
-def _joined(maps: dict[str, Tensor]) -> npt.NDArray[np.float32]:
-    """(channels of all outputs, z, y, x)."""
-    joined: npt.NDArray[np.float32] = torch.cat([map_.float() for map_ in maps.values()], dim=1)[0].cpu().numpy()
-    return joined
+def _arrays(maps: dict[str, Tensor]) -> Maps:
+    """(c, z, y, x) float32 by output."""
+    return {name: map_[0].float().cpu().numpy() for name, map_ in maps.items()}
 
 
 def _core(shape: Sequence[int], graph: Graph, tile: int | tuple[int, int] | None, most: float) -> tuple[int, int]:

@@ -94,7 +94,9 @@ def test_multicut_mends_the_over_segmentation_of_a_foam() -> None:
     images = maps(truth, generator(), 0.6)
     errors, counts = {}, {}
     for use in (False, True):
-        found = segment_instances(*images, InstanceConfig(min_volume_A3=0, seed_sigma_vox=1, seed_distance_vox=2, use_multicut=use))
+        found = segment_instances(
+            *images, InstanceConfig(min_volume_A3=0, seed_sigma_vox=1, seed_distance_vox=2, use_multicut=use)
+        )
         errors[use], counts[use] = adapted_rand_error(truth, found)[0], int(found.max())
     assert counts[False] > 100
     assert abs(counts[True] - 80) <= 6
