@@ -204,7 +204,11 @@ def convert(
         str | None, typer.Option(help="relion5 | relion4 | warp | csv | coords | parquet; else by suffix.")
     ] = None,
     tomograms_star: Annotated[Path | None, typer.Option(help="RELION 5 tomograms.star for sizes and optics.")] = None,
-    tomogram: Annotated[str | None, typer.Option(help="Tomogram name, where the picks name none.")] = None,
+    store: Annotated[Path | None, typer.Option(help="A store that knows the tomograms' sizes and frames.")] = None,
+    tomogram: Annotated[
+        str | None, typer.Option(help="The tomogram's file, or its name where the picks name none.")
+    ] = None,
+    origin: Origin = None,
     voxel_size: Annotated[float | None, typer.Option(help="A per voxel of picks given in voxels.")] = None,
     relion_centre: Annotated[str | None, typer.Option(help="n/2 | n/2-1: what RELION's centre means.")] = None,
     overrides: Overrides = None,
@@ -215,7 +219,9 @@ def convert(
         "out": out,
         "to": to,
         "tomograms_star": tomograms_star,
+        "store": store,
         "tomogram": tomogram,
+        "origin": _numbers(origin, "--origin"),
         "voxel_size": voxel_size,
         "relion_centre": relion_centre,
     }
@@ -228,12 +234,17 @@ def evaluate(
     truth: Annotated[Path, typer.Option(help="Picks, a SHREC model_N folder, or a data set folder.")],
     rule: Annotated[str | None, typer.Option(help="distance | shrec21.")] = None,
     radius: Annotated[float | None, typer.Option(help="A; how near a pick must be (distance rule).")] = None,
+    store: Annotated[Path | None, typer.Option(help="A store that knows the tomograms' sizes and frames.")] = None,
+    tomograms_star: Annotated[
+        Path | None, typer.Option(help="RELION 5 tomograms.star, for picks in RELION's frame.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON with all figures.")] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
     """Score picks against truth."""
     values = {"picks": picks, "truth": truth, "rule": rule, "radius": radius, "out": out}
+    values |= {"store": store, "tomograms_star": tomograms_star}
     _run("evaluate", "EvaluateConfig", values, config, overrides)
 
 
@@ -282,7 +293,10 @@ def _guarded(function: Any, *arguments: Any) -> Any:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror}; choose another --out or free some space", file=sys.stderr)
         raise typer.Exit(2) from None
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        # torch's own: OutOfMemoryError on a GPU, a RuntimeError that says so on a CPU
+        if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate" in str(error)):
+            raise
         print("error: out of memory; lower --set tile_memory_gb or free some memory", file=sys.stderr)
         raise typer.Exit(2) from None
 

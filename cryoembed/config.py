@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from cryoembed.errors import InputError
 
@@ -19,6 +19,19 @@ class Config(BaseModel):
     """Base of every settings class: immutable, strict about names, comparable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults(cls, values: Any) -> Any:
+        """Lay a partly given inner config over the owner's default for it, not over the inner class's own defaults."""
+        if not isinstance(values, Mapping):
+            return values
+        merged = dict(values)
+        for name, value in values.items():
+            default = cls.model_fields[name].default if name in cls.model_fields else None
+            if isinstance(value, Mapping) and isinstance(default, BaseModel):
+                merged[name] = _laid_over(default.model_dump(), value)
+        return merged
 
     def to_yaml(self) -> str:
         """Return the resolved settings as YAML text, in the order of definition."""
@@ -72,6 +85,13 @@ def parse_config(cls: type[C], values: Mapping[str, Any], *, source: str = "sett
         return cls.model_validate(dict(values))
     except ValidationError as error:
         raise InputError(f"{source}: " + "; ".join(_explain(cls, values, item) for item in error.errors())) from None
+
+
+def _laid_over(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    if "kind" in values and values["kind"] != base.get("kind"):
+        return dict(values)  # another kind of thing altogether
+    both = (name for name, value in values.items() if isinstance(value, Mapping) and isinstance(base.get(name), dict))
+    return {**base, **values, **{name: _laid_over(base[name], values[name]) for name in both}}
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class Particles:
                 table[name] = table[name].fillna("").astype(str).astype(object)
                 continue
             try:
-                table[name] = table[name].astype(np.dtype(dtype))
+                filled = table[name].fillna(0) if dtype == "int32" else table[name]  # 0: of no instance
+                table[name] = filled.astype(np.dtype(dtype))
             except (ValueError, TypeError):
                 raise InputError(f"particles: column {name!r} holds values that are not numbers") from None
         finite = np.isfinite(table[list(POSITION)].to_numpy()).all(axis=1)

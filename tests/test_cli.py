@@ -82,11 +82,13 @@ def test_unknown_setting_exits_with_2_and_names_the_nearest_one(tmp_path: Path) 
         (["cluster", "s", "--out", "o", "--clusters", "3", "--seed", "1"], "cryoembed.recipes.cluster:ClusterRecipeConfig"),
         (
             ["convert", "p", "o", "--to", "csv", "--tomograms-star", "t", "--tomogram", "n", "--voxel-size", "10",
+             "--store", "s", "--origin", "1,2,3",
              "--relion-centre", "n/2-1"],
             "cryoembed.recipes.convert:ConvertConfig",
         ),
         (
-            ["evaluate", "p", "--truth", "t", "--rule", "distance", "--radius", "60", "--out", "o"],
+            ["evaluate", "p", "--truth", "t", "--rule", "distance", "--radius", "60", "--out", "o", "--store", "s",
+             "--tomograms-star", "t"],
             "cryoembed.recipes.evaluate:EvaluateConfig",
         ),
     ],

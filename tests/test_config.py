@@ -63,3 +63,15 @@ def test_unusable_yaml_is_refused_with_its_name(tmp_path: Path, text: str, messa
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         load_config(Outer, tmp_path / "none.yaml")
+
+
+class Owner(Config):
+    inner: Inner = Inner(learning_rate=0.3)
+    pair: Outer = Outer(steps=7, optimizer=Inner(learning_rate=0.4))
+
+
+def test_setting_a_part_keeps_the_rest_of_the_owners_default() -> None:
+    config = load_config(Owner, overrides=["pair.steps=8"])
+    assert config.pair == Outer(steps=8, optimizer=Inner(learning_rate=0.4))
+    assert config.inner.learning_rate == 0.3
+    assert load_config(Owner, overrides=["pair.optimizer.learning_rate=0.5"]).pair.steps == 7

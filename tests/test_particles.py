@@ -93,3 +93,9 @@ def test_ids_are_stable_and_tell_particles_apart() -> None:
 
 def test_minus_zero_is_zero_in_an_id() -> None:
     assert particle_ids("a", [[-0.0, 0.0, 0.0]], "m") == particle_ids("a", [[0.0, 0.0, 0.0]], "m")
+
+
+def test_parts_with_and_without_instances_can_be_joined() -> None:
+    first = Particles.from_arrays("a", [[1, 2, 3]], instance=[7])
+    joined = Particles.concatenate([first, Particles.from_arrays("a", [[4, 5, 6]])])
+    assert joined.column("instance", 0).tolist() == [7, 0]

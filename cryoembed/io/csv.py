@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cryoembed.errors import InputError
-from cryoembed.geometry import voxel_to_angstrom
+from cryoembed.geometry import ORIGIN, Triple, voxel_to_angstrom
 from cryoembed.io.atomic import replacing
 from cryoembed.io.sniff import read_bytes, read_text
 from cryoembed.particles import POSITION, Particles
 
 WANTED = "expected the columns tomogram,z,y,x (A), and any of label,score,particle_id,... (or z_vox,y_vox,x_vox)"
 _TEXT = ("tomogram", "label", "particle_id")  # 00254 is a name, and 12e45678 an id: no numbers
+_EMPTY = ("", "NA", "<NA>", "N/A", "nan", "NaN", "null", "None")  # cells of number columns that hold nothing
 _VOXELS = tuple(f"{axis}_vox" for axis in POSITION)
 # other programs' names for the same columns with the same meaning: CZII's, napari's points layer
 _ALIASES = {
     "experiment": "tomogram",
+    "tomo_name": "tomogram",
+    "tomogram_name": "tomogram",
     "particle_type": "label",
     "axis-0": "z_vox",
     "axis-1": "y_vox",
@@ -27,10 +32,17 @@ _ALIASES = {
 }
 
 
-def read_csv(path: Path, *, tomogram: str | None = None, voxel_size: float | None = None) -> Particles:
+def read_csv(
+    path: Path,
+    *,
+    tomogram: str | None = None,
+    voxel_size: float | None = None,
+    origins: Mapping[str, Triple] | None = None,
+) -> Particles:
     """Read a csv with a header.
 
-    ``z,y,x`` are A in the parent frame whatever ``voxel_size`` is; ``z_vox,y_vox,x_vox`` are multiplied by it.
+    ``z,y,x`` are A in the parent frame whatever ``voxel_size`` is; ``z_vox,y_vox,x_vox`` are multiplied by it and
+    shifted by ``origins`` (A, zyx, by tomogram).
     ``tomogram`` names the rows of a file without that column.
 
     Raises
@@ -57,11 +69,13 @@ def read_csv(path: Path, *, tomogram: str | None = None, voxel_size: float | Non
             quoting=csv.QUOTE_MINIMAL,
             skipinitialspace=True,
             float_precision="round_trip",
-            dtype={name: str for name in cells if _ALIASES.get(name.lower(), name.lower()) in _TEXT},
+            keep_default_na=False,  # NA and None are names people give to proteins
+            na_values={name: list(_EMPTY) for name in cells if not _is_text(name)},
+            dtype={name: str for name in cells if _is_text(name)},
         )
     except (pd.errors.ParserError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a table ({error}); {WANTED}") from None
-    return _to_particles(table, path, tomogram=tomogram, voxel_size=voxel_size)
+    return _to_particles(table, path, tomogram=tomogram, voxel_size=voxel_size, origins=origins)
 
 
 def write_csv(path: Path, particles: Particles) -> None:
@@ -87,14 +101,26 @@ def write_parquet(path: Path, particles: Particles) -> None:
         particles.table.to_parquet(temporary, index=False)
 
 
-def _to_particles(table: pd.DataFrame, path: Path, *, tomogram: str | None, voxel_size: float | None) -> Particles:
+def _to_particles(
+    table: pd.DataFrame,
+    path: Path,
+    *,
+    tomogram: str | None,
+    voxel_size: float | None,
+    origins: Mapping[str, Triple] | None = None,
+) -> Particles:
     table = table.rename(columns={name: _known_name(str(name)) for name in table.columns})
+    if not table.columns.is_unique:
+        twice = ", ".join(sorted(set(table.columns[table.columns.duplicated()])))
+        raise InputError(f"{path}: several columns mean {twice}; keep one of them")
     if set(_VOXELS) <= set(table.columns) and not set(POSITION) & set(table.columns):
         if voxel_size is None:
             raise InputError(f"{path}: positions are in voxels; pass --voxel-size (A per voxel)")
         voxels = table[list(_VOXELS)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
         table = table.drop(columns=list(_VOXELS))
-        table[list(POSITION)] = voxel_to_angstrom(voxels, voxel_size)
+        names = table["tomogram"].astype(str) if "tomogram" in table.columns else [tomogram] * len(table)
+        shifts = [(origins or {}).get(str(name), ORIGIN) for name in names]
+        table[list(POSITION)] = voxel_to_angstrom(voxels, voxel_size) + np.asarray(shifts, dtype=float).reshape(-1, 3)
     missing = [name for name in POSITION if name not in table.columns]
     if missing:
         found = ",".join(map(str, table.columns))
@@ -110,6 +136,10 @@ def _known_name(name: str) -> str:
     lowered = name.strip().lower()
     known = (*POSITION, *_VOXELS, "tomogram", "label", "score", "probability", "particle_id")
     return _ALIASES.get(lowered, lowered if lowered in known else name.strip())
+
+
+def _is_text(name: str) -> bool:
+    return _ALIASES.get(name.lower(), name.lower()) in _TEXT
 
 
 def _is_number(cell: str) -> bool:

@@ -169,7 +169,8 @@ def _read(path: Path, context: _Context) -> Particles:
             relion_centre=context.relion_centre,
         )
     if suffix in (".csv", ".tsv", ".txt"):
-        return read_csv(path, tomogram=name, voxel_size=size)
+        origins = {tomogram: info.origin for tomogram, info in context.infos.items()}
+        return read_csv(path, tomogram=name, voxel_size=size, origins=origins)
     if suffix == ".parquet":
         return read_parquet(path, tomogram=name)
     if suffix in (".coords", ".cbox"):

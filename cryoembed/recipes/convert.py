@@ -10,9 +10,11 @@ from pydantic import Field
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.geometry import RelionCentre
+from cryoembed.geometry import RelionCentre, Triple
 from cryoembed.io import TomogramInfo, read_particles, read_tomogram_info, read_tomograms_star, write_particles
 from cryoembed.io.sniff import suffix_of
+from cryoembed.recipes.sources import tomogram_infos
+from cryoembed.store import EmbeddingStore
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,9 @@ class ConvertConfig(Config):
     out: Path
     to: Literal["relion5", "relion4", "warp", "csv", "parquet", "coords"] | None = None  # else by the suffix of out
     tomograms_star: Path | None = None
+    store: Path | None = Field(None, description="an embedding store: it knows the frames of its tomograms")
     tomogram: str | None = None
+    origin: Triple | None = Field(None, description="A, zyx; where voxel 0 of the tomogram's file lies in its frame")
     voxel_size: float | None = Field(None, gt=0, description="A per voxel of picks given in voxels")
     relion_centre: RelionCentre = "n/2"
 
@@ -37,7 +41,8 @@ def convert(config: ConvertConfig) -> str:
     InputError
         If there is nothing to convert, a format is unknown, or the output needs a size that is not given.
     """
-    infos = read_tomograms_star(config.tomograms_star) if config.tomograms_star else {}
+    stored = tomogram_infos(EmbeddingStore.open(config.store)) if config.store else {}
+    infos = stored | (read_tomograms_star(config.tomograms_star) if config.tomograms_star else {})
     header = _header_of(config)
     if header is not None:
         infos.setdefault(header.name, header)
@@ -52,7 +57,7 @@ def convert(config: ConvertConfig) -> str:
     if len(particles) == 0:
         raise InputError(f"{config.picks} holds no particles; nothing was written")
     if (config.to or config.out.suffix.lower().lstrip(".")) == "coords":
-        infos = _in_voxels_of(particles.tomograms, header, config)
+        infos = stored or _in_voxels_of(particles.tomograms, header, config)
     if config.to in ("relion5", "relion4") or (config.to is None and config.out.suffix == ".star"):
         _report_defaults(infos)
     write_particles(config.out, particles, tomograms=infos, relion_centre=config.relion_centre, format=config.to)
@@ -66,7 +71,8 @@ def convert(config: ConvertConfig) -> str:
 def _header_of(config: ConvertConfig) -> TomogramInfo | None:
     if config.tomogram is None or not Path(config.tomogram).is_file():
         return None
-    return read_tomogram_info(config.tomogram, voxel_size=config.voxel_size)
+    info = read_tomogram_info(config.tomogram, voxel_size=config.voxel_size)
+    return info.model_copy(update={"origin": config.origin}) if config.origin is not None else info
 
 
 def _in_voxels_of(names: list[str], header: TomogramInfo | None, config: ConvertConfig) -> dict[str, TomogramInfo]:

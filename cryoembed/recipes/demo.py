@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cryoembed.config import Config
 from cryoembed.evaluate.clustering import score_clusters
@@ -58,12 +58,18 @@ class DemoConfig(Config):
     seed: int = 2
     device: str = "auto"
 
+    @model_validator(mode="after")
+    def _enough_to_pick(self) -> DemoConfig:
+        if self.examples > self.counts:
+            raise ValueError(f"examples {self.examples} exceed counts {self.counts} per species and tomogram")
+        return self
+
 
 def demo(config: DemoConfig) -> str:
     """Simulate, denoise, index, query, cluster, evaluate; write ``page.html`` and ``scores.json``."""
     start = time.monotonic()
     out, store_path = config.out, config.out / "store"
-    _log.info("The whole walk on %d simulated tomograms: about two minutes and 2 GB on two cores.", config.models)
+    _log.info("The whole walk on %d simulated tomograms: under two minutes and 2 GB on two cores.", config.models)
     _log.info("1. simulate: %s", simulate(_dataset(config)))
     models = [out / "dataset" / f"model_{number}" for number in range(config.models)]
     truth = Particles.concatenate([read_particles(model / "particles.parquet") for model in models])

@@ -48,6 +48,7 @@ class EvaluateConfig(Config):
     region: dict[Literal["z", "y", "x"], Bounds] = Field({}, description="A; only inside these bounds, y: [0, 3600]")
     shrec21: Shrec21Config = Shrec21Config()
     tomograms_star: Path | None = Field(None, description="RELION's tomograms.star, for picks from a tomogram's centre")
+    store: Path | None = Field(None, description="an embedding store: it knows the frames of its tomograms")
     voxel_size: float | None = Field(None, gt=0, description="A per voxel of picks or truth given in voxels")
     tomogram: str | None = Field(None, description="name for picks or truth that name no tomogram")
     out: Path | None = Field(None, description="JSON with all figures")
@@ -64,7 +65,7 @@ def evaluate(config: EvaluateConfig) -> str:
     """
     if not config.picks.is_file():
         raise InputError(f"{config.picks} does not exist or is no file; give picks such as hits.star or picks.csv")
-    infos = truth_infos(config.truth, config.tomograms_star)
+    infos = truth_infos(config.truth, config.tomograms_star, config.store)
     picks = read_particles(config.picks, voxel_size=config.voxel_size, tomogram=config.tomogram, tomograms=infos)
     if not len(picks):
         raise InputError(f"{config.picks} holds no picks; there is nothing to score")

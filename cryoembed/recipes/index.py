@@ -82,6 +82,11 @@ def index(config: IndexConfig) -> str:
         done += f"; skipped {', '.join(already)}: in the store already (--replace indexes again)"
     if refused:
         raise InputError(f"{len(refused)} of {len(config.tomograms)} tomograms refused: {'; '.join(refused)}. {done}")
+    if not len(store):
+        raise InputError(
+            f"{done}; no particle was found: look at the tomograms with `cryoembed denoise`, check --contrast and "
+            "--voxel-size, or lower --set instances.foreground_threshold"
+        )
     return f"{done}; {len(store)} particles of {len(store.tomograms)} tomograms in {config.out}"
 
 

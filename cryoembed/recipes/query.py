@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,8 @@ from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.geometry import RelionCentre
 from cryoembed.io.formats import output_format, write_particles
+from cryoembed.io.sniff import suffix_of
+from cryoembed.io.tomogram_info import TomogramInfo
 from cryoembed.mining.query import Hits, QueryConfig, near, rank_hits, score_by_examples
 from cryoembed.particles import Particles
 from cryoembed.preprocess.prepare import prepare
@@ -93,7 +96,10 @@ def query(config: QueryRecipeConfig) -> str:
             "the median {:.3f}: lower --min-score".format(float(np.median(scored.scores)))
         )
     found = particles.select(hits.rows).with_columns(label=hits.labels, score=hits.scores)
-    write_particles(config.out, found, tomograms=infos, relion_centre=config.relion_centre)
+    if suffix_of(config.out) == ".star":
+        _warn_of_crops(found.tomograms, infos)
+    frames = infos if suffix_of(config.out) == ".star" else tomogram_infos(store)  # voxels are the indexed volumes' own
+    write_particles(config.out, found, tomograms=frames, relion_centre=config.relion_centre)
     write_record(
         config.out,
         config,
@@ -102,7 +108,7 @@ def query(config: QueryRecipeConfig) -> str:
         store_content=store.content_hash,
         left_out=hits.skipped,
     )
-    return _closing_line(config, found, hits, examples, negatives, _at(examples, particles, radius))
+    return _closing_line(config, found, hits, examples, negatives, _at(examples, particles, radius), radius)
 
 
 def embed_picks(config: QueryRecipeConfig, store: EmbeddingStore, picks: Particles) -> npt.NDArray[np.float32]:
@@ -169,6 +175,18 @@ def _labelled(examples: Particles) -> Particles:
     return examples
 
 
+def _warn_of_crops(names: list[str], infos: Mapping[str, TomogramInfo]) -> None:
+    """RELION counts from the centre of the whole tomogram: that of a crop is another one."""
+    crops = [name for name in names if any(infos[name].origin) and not infos[name].star_name]
+    if crops:
+        _log.warning(
+            "%s: indexed as part of a larger frame (--origin), whose size is not known: the STAR file counts from the "
+            "centre of the indexed volume itself. For RELION's tomogram pass its tomograms.star with --tomograms-star; "
+            "csv and parquet hold positions in the parent frame",
+            ", ".join(crops),
+        )
+
+
 def _typical_radius(particles: Particles, box_angstrom: float) -> float:
     """A: radius of the sphere of the median particle's volume; an eighth of the box where volumes are unknown."""
     volumes = particles.column("volume", np.nan).astype(np.float64)
@@ -193,11 +211,12 @@ def _closing_line(
     examples: Particles,
     negatives: Particles,
     on_particle: npt.NDArray[np.bool_],
+    radius: float,
 ) -> str:
     tomograms = found.table["tomogram"].tolist()
     asked = f"{len(examples)} examples" + (f" and {len(negatives)} negatives" if len(negatives) else "")
     missed = int((~on_particle).sum())
-    asked += f" ({missed} of the examples lie on no particle of the store)" if missed else ""
+    asked += f" ({missed} with no particle of the store within {radius:.0f} A)" if missed else ""
     line = (
         f"{len(found)} hits ({_counts(hits.labels.tolist())}) in {len(set(tomograms))} tomograms ({_counts(tomograms)})"
     )

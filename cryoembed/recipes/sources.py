@@ -63,7 +63,11 @@ def read_picks(
     sizes = {source.voxel_size for name in store.tomograms if (source := store.source(name)) is not None}
     if voxel_size is None and len(sizes) == 1 and suffix_of(path) != ".star":
         voxel_size = sizes.pop()  # STAR files know their own pixel size, which often is another
-    picks = read_particles(path, tomogram=tomogram, voxel_size=voxel_size, tomograms=infos, relion_centre=relion_centre)
+    # only STAR files speak of RELION's tomograms; voxels are those of the volumes that were indexed
+    frames = infos if suffix_of(path) == ".star" else tomogram_infos(store)
+    picks = read_particles(
+        path, tomogram=tomogram, voxel_size=voxel_size, tomograms=frames, relion_centre=relion_centre
+    )
     if len(picks) == 0:
         raise InputError(f"{path} holds no picks; {what} need at least one")
     for name in picks.tomograms:
@@ -92,9 +96,11 @@ def open_source(store: EmbeddingStore, name: str, elsewhere: Iterable[Path] = ()
         If the file is gone, or is no longer the file that was indexed.
     """
     source = store.source(name)
-    if source is None or not source.path:
+    if source is None:
+        raise InputError(f"the store does not say how tomogram {name!r} was read; index it again")
+    path = _moved(name, source, elsewhere) or Path(source.path)
+    if not source.path and path == Path():
         raise InputError(f"the store does not say where tomogram {name!r} lies; pass --set tomograms=[FILE]")
-    path = next((Path(other) for other in elsewhere if tomogram_name(other) == name), Path(source.path))
     if not path.is_file():
         raise InputError(f"tomogram {name!r} was indexed from {path}, which is gone; pass --set tomograms=[FILE]")
     if source.fingerprint and fingerprint(path) != source.fingerprint:
@@ -103,6 +109,14 @@ def open_source(store: EmbeddingStore, name: str, elsewhere: Iterable[Path] = ()
             "or pass the original with --set tomograms=[FILE]"
         )
     return read_tomogram(path, voxel_size=source.voxel_size, name=name, origin=source.origin)
+
+
+def _moved(name: str, source: TomogramSource, elsewhere: Iterable[Path]) -> Path | None:
+    """The file that has the tomogram's name, or else its very content (indexed under another name)."""
+    others = [Path(other) for other in elsewhere]
+    same_size = (other for other in others if other.is_file() and other.stat().st_size == source.size_bytes)
+    same = (other for other in same_size if source.fingerprint and fingerprint(other) == source.fingerprint)
+    return next((other for other in others if tomogram_name(other) == name), None) or next(same, None)
 
 
 def _refuse_outside(path: Path, picks: Particles, name: str, source: TomogramSource | None) -> None:

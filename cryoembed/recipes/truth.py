@@ -9,6 +9,8 @@ from cryoembed.io.formats import read_particles
 from cryoembed.io.shrec import is_model
 from cryoembed.io.tomogram_info import TomogramInfo, read_infos, read_tomogram_info
 from cryoembed.particles import Particles
+from cryoembed.recipes.sources import tomogram_infos
+from cryoembed.store import EmbeddingStore
 
 PARTICLES = "particles.parquet"
 
@@ -64,10 +66,12 @@ def model_folders(path: Path) -> list[Path]:
     return sorted(folders, key=lambda folder: (len(folder.name), folder.name))  # model_2 before model_10
 
 
-def truth_infos(path: Path, tomograms_star: Path | None = None) -> dict[str, TomogramInfo]:
-    """Sizes by tomogram, which picks in RELION 5's centred coordinates need: of SHREC models and a tomograms.star."""
+def truth_infos(path: Path, tomograms_star: Path | None = None, store: Path | None = None) -> dict[str, TomogramInfo]:
+    """Sizes by tomogram, which RELION 5's centred coordinates need: of SHREC models, a store, a tomograms.star."""
     volumes = [(folder.name, folder / "reconstruction.mrc") for folder in model_folders(path)]
     infos = {name: read_tomogram_info(volume, name=name) for name, volume in volumes if volume.is_file()}
+    if store is not None:
+        infos |= tomogram_infos(EmbeddingStore.open(store))
     return infos | (read_infos([tomograms_star]) if tomograms_star else {})
 
 

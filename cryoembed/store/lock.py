@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from cryoembed.errors import InputError
 
 LOCK_NAME = ".lock"
+PATIENCE = 60.0  # s; a shard is written in less, and behind this writer may be minutes of inference
+_PAUSE = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +27,8 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        If another process holds it (named by pid and host), or the folder cannot be written to.
+        If another process (named by pid and host) holds it for longer than `PATIENCE`, or the folder cannot be
+        written to.
     """
     path = Path(folder) / LOCK_NAME
     try:
@@ -42,6 +46,15 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def _acquire(descriptor: int, folder: Path) -> None:
+    patience = time.monotonic() + PATIENCE
+    while not _acquired(descriptor, folder):
+        if time.monotonic() >= patience:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace") if hasattr(os, "pread") else ""
+            raise InputError(f"the store {folder} is being written by {holder or 'another process'}; wait for it")
+        time.sleep(_PAUSE)
+
+
+def _acquired(descriptor: int, folder: Path) -> bool:
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -52,7 +65,7 @@ def _acquire(descriptor: int, folder: Path) -> None:
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace") if hasattr(os, "pread") else ""
-        raise InputError(f"the store {folder} is being written by {holder or 'another process'}; wait for it") from None
+        return False
     except OSError as error:  # some network file systems know no locks
         _log.warning("no lock on %s (%s): make sure that only one process writes to it", folder, error.strerror)
+    return True

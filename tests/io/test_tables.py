@@ -7,6 +7,7 @@ import pytest
 
 from cryoembed.errors import InputError
 from cryoembed.io import TomogramInfo, read_particles, write_particles
+from cryoembed.io.csv import read_csv
 from cryoembed.particles import Particles
 from cryoembed.tomogram import Tomogram
 from tests.io.test_relion import INFOS, assert_same, some
@@ -193,3 +194,26 @@ def test_size_of_the_tomogram_serves_relion_5(tmp_path: Path) -> None:
     particles = Particles.from_arrays("TS_01", [[10.0, 20.0, 30.0]])
     write_particles(tmp_path / "a.star", particles, tomograms={"TS_01": TomogramInfo.of(tomogram)})
     assert_same(read_particles(tmp_path / "a.star", tomogram=tomogram), particles)
+
+
+def test_protein_names_that_look_like_nothing_stay_names(tmp_path: Path) -> None:
+    path = tmp_path / "picks.csv"
+    path.write_text("tomogram,z,y,x,label,score\nNA,1,2,3,NA,0.5\nT,1,2,3,None,\n")
+    picks = read_csv(path)
+    assert picks.labels.tolist() == ["NA", "None"]
+    assert picks.tomograms == ["NA", "T"]
+    assert np.isnan(picks.column("score", 0.0)[1])
+
+
+def test_voxel_columns_take_the_frame_of_their_tomogram(tmp_path: Path) -> None:
+    path = tmp_path / "picks.csv"
+    path.write_text("tomogram,z_vox,y_vox,x_vox\na,1,2,3\nb,1,2,3\n")
+    picks = read_csv(path, voxel_size=10.0, origins={"b": (700.0, 0.0, 5.0)})
+    np.testing.assert_allclose(picks.positions_zyx, [[10, 20, 30], [710, 20, 35]])
+
+
+def test_columns_of_one_meaning_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "picks.csv"
+    path.write_text("tomogram,z,y,x,label,particle_type\na,1,2,3,p,q\n")
+    with pytest.raises(InputError, match="several columns mean label"):
+        read_csv(path)

@@ -14,6 +14,7 @@ from cryoembed.io.mrc import read_tomogram, write_mrc
 from cryoembed.models.build import build
 from cryoembed.models.checkpoint import load_weights, save_weights
 from cryoembed.particles import Particles
+from cryoembed.recipes.convert import ConvertConfig, convert
 from cryoembed.recipes.query import QueryRecipeConfig, embed_picks, query
 from cryoembed.recipes.sources import tomogram_infos
 from cryoembed.store import EmbeddingStore
@@ -109,7 +110,7 @@ def test_an_example_away_from_every_particle_is_embedded_where_it_lies(toy: Toy,
     path = tmp_path / "between.csv"
     write_particles(path, Particles.from_arrays("TS_1", np.add([[190.0, 240.0, 320.0]], ORIGIN["TS_1"])))
     line, _ = _run(toy, tmp_path, examples=path, top=3)
-    assert "1 of the examples lie on no particle of the store" in line
+    assert "1 with no particle of the store within" in line
 
 
 def test_a_stored_particle_given_as_example_gets_its_stored_vector(toy: Toy, tmp_path: Path) -> None:
@@ -190,3 +191,17 @@ def test_the_question_travels_as_yaml(tmp_path: Path) -> None:
     assert load_config(QueryRecipeConfig, path).scoring.space == "centred"
     with pytest.raises(InputError, match="did you mean 'min_score'"):
         load_config(QueryRecipeConfig, path, ["min_scor=0.5"])
+
+
+def test_hits_in_a_cropped_frame_come_back_from_a_star_file_by_way_of_the_store(
+    toy: Toy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    examples = _examples(toy, tmp_path / "examples.csv")
+    settings = {"store": toy.store.path, "examples": examples}
+    for name in ("hits.csv", "hits.star"):
+        query(QueryRecipeConfig(**settings, out=tmp_path / name))
+    assert any("--tomograms-star" in record.getMessage() for record in caplog.records)  # a crop's centre is its own
+    convert(ConvertConfig(picks=tmp_path / "hits.star", out=tmp_path / "back.csv", store=toy.store.path))
+    back, hits = (read_particles(tmp_path / name) for name in ("back.csv", "hits.csv"))
+    assert back.table["tomogram"].tolist() == hits.table["tomogram"].tolist()
+    np.testing.assert_allclose(back.positions_zyx, hits.positions_zyx, atol=1e-3)

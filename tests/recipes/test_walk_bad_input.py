@@ -154,7 +154,8 @@ def test_wrong_contrast_is_warned_of_and_auto_finds_the_right_one(
 ) -> None:
     assert EmbeddingStore.open(walk.store).source("TS_1").contrast == "dark"  # type: ignore[union-attr]
     done = run(*index(walk, walk.tomograms[0], tmp_path / "store", "--contrast", "bright"))
-    assert done.exit_code == 0
+    assert done.exit_code == 2  # the particles are holes then: nothing is found, and that is no success
+    assert "no particle was found" in done.stderr
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert any("contrast bright as given, although the particles look dark" in text for text in warnings), warnings
 
