@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     InputError
         If the folder cannot be written to or the disk is full; an existing target is untouched.
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))  # "." has no name to put a mark before
     temporary = path.with_name(f".{own_mark()}.tmp.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Like `replacing`, for a whole folder; an existing target is swapped out only when the new one is complete."""
-    path = Path(path)
+    path = Path(os.path.abspath(path))  # "." has no name to put a mark before
     temporary = path.with_name(f".{own_mark()}.tmp.{path.name}")
     old = path.with_name(f".{own_mark()}.old.{path.name}")
     try:

@@ -191,8 +191,25 @@ def settings_digest(config: DatasetConfig) -> str:
     fields = set(DatasetConfig.model_fields) - {"models", "validation", "test", "allow_shortfall"}
     if config.separate_species:
         fields |= {"models", "validation", "test"}
-    text = json.dumps({"schema": SCHEMA, **config.model_dump(mode="json", include=fields)}, sort_keys=True)
+    settings = config.model_dump(mode="json", include=fields - {"structure_folder", "structures"})
+    species = [(_content(one.path), one.model_dump(mode="json", exclude={"path"})) for one in _files(config)]
+    text = json.dumps({"schema": SCHEMA, **settings, "structures": species}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _files(config: DatasetConfig) -> list[StructureSpec]:
+    found: list[StructureSpec] = []
+    for spec in config.structures:
+        try:
+            found += expand(spec, config.structure_folder)
+        except InputError:  # whoever needs the file says so
+            found.append(spec)
+    return found
+
+
+def _content(path: Path) -> str:
+    """What a structure's file holds, wherever it lies: an edited file makes other models."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else path.name
 
 
 def _random_templates(

@@ -57,6 +57,8 @@ class EmbeddingStore:
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror}; choose another --out") from None
         with exclusive(path):
+            if (path / MANIFEST_NAME).exists():  # another process was quicker
+                return cls.open(path, key)
             manifest = Manifest(key=key, weights=weights)
             write_manifest(path, manifest)
         return cls(path, manifest)

@@ -118,3 +118,11 @@ def test_a_missing_input_read_while_writing_is_not_blamed_on_the_output(tmp_path
 
     with pytest.raises(FileNotFoundError):
         reads()
+
+
+def test_the_present_folder_can_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with replacing_folder(Path()) as folder:
+        (folder / "a").write_text("a")
+    assert (tmp_path / "here" / "a").read_text() == "a"
