@@ -26,6 +26,7 @@ from cryoembed.recipes.denoise import DenoiseConfig, denoise
 from cryoembed.recipes.index import IndexConfig, index
 from cryoembed.recipes.query import QueryRecipeConfig, query
 from cryoembed.recipes.simulate import SimulateConfig, simulate
+from cryoembed.recipes.sources import tomogram_infos
 from cryoembed.simulate.imaging import ImagingConfig
 from cryoembed.simulate.phantoms import PhantomSpec
 from cryoembed.store import EmbeddingStore
@@ -81,16 +82,19 @@ def demo(config: DemoConfig) -> str:
     first = truth.tomograms[0]
     examples = pick_examples(truth.of(first), per_label=config.examples, seed=config.seed)
     write_particles(out / "examples.csv", examples)
-    for hits_path in (out / "hits.csv", out / "hits.star"):
-        asked = QueryRecipeConfig(store=store_path, examples=out / "examples.csv", out=hits_path, device=config.device)
-        _log.info("4. query: %s", query(asked))
+    asked = QueryRecipeConfig(
+        store=store_path, examples=out / "examples.csv", out=out / "hits.star", device=config.device
+    )
+    _log.info("4. query: %s", query(asked))
     settings = ClusterConfig(n_clusters=len(SPECIES) + 1, seed=config.seed)
     _log.info(
         "5. cluster: %s",
         cluster(ClusterRecipeConfig(store=store_path, out=out / "clusters", clusters=settings, layout="pca")),
     )
 
-    found, hits = EmbeddingStore.open(store_path).particles(), read_particles(out / "hits.csv")
+    store = EmbeddingStore.open(store_path)
+    found, hits = store.particles(), read_particles(out / "hits.star", tomograms=tomogram_infos(store))
+    write_particles(out / "hits.csv", hits)  # the same, in the parent frame
     clusters = read_particles(out / "clusters" / CLUSTERS)
     unseen = [name for name in truth.tomograms if name != first]
     scores = score(found, hits, clusters, truth, unseen=unseen, radius=config.radius)
