@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,15 +9,6 @@ from cryoembed.simulate.phantoms import PhantomSpec, phantom
 from cryoembed.simulate.template import Template
 
 VOXEL = 10.0
-SHARED_DATA = Path(__file__).resolve().parents[2] / "../shared/data"
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Folder of real data for development; absent from a fresh clone, where these tests are skipped."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip("real data (../shared/data) is not here")
-    return SHARED_DATA.resolve()
 
 
 @pytest.fixture
