@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -332,3 +333,13 @@ def _content(path: Path) -> tuple:
 
 def _snapshot(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def test_a_writer_waits_for_another_and_then_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = exclusive(tmp_path)
+    held.__enter__()
+    threading.Timer(0.3, held.__exit__, (None, None, None)).start()
+    with exclusive(tmp_path):  # waited for
+        monkeypatch.setattr("cryoembed.store.lock.PATIENCE", 0.2)
+        with pytest.raises(InputError, match=f"is being written by process {os.getpid()} "), exclusive(tmp_path):
+            pass
