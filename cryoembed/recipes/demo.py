@@ -27,8 +27,8 @@ from cryoembed.recipes.index import IndexConfig, index
 from cryoembed.recipes.query import QueryRecipeConfig, query
 from cryoembed.recipes.simulate import SimulateConfig, simulate
 from cryoembed.recipes.sources import tomogram_infos
-from cryoembed.simulate.imaging import ImagingConfig
-from cryoembed.simulate.phantoms import PhantomSpec
+from cryoembed.simulate.density.phantoms import PhantomSpec
+from cryoembed.simulate.imaging.series import ImagingConfig
 from cryoembed.store import EmbeddingStore
 
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from cryoembed.models.simsiam import SubtomogramNetwork
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import load_scenes, load_structures
 from cryoembed.recipes.training_run import finish, run_training
-from cryoembed.simulate.structures import StructureSpec
+from cryoembed.simulate.density.structures import StructureSpec
 from cryoembed.training import objectives
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Draw

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
 from cryoembed.simulate.dataset import DatasetConfig, simulate_dataset
-from cryoembed.simulate.structures import expand
+from cryoembed.simulate.density.structures import expand
 
 
 class SimulateConfig(DatasetConfig):

@@ -15,7 +15,7 @@ from cryoembed.models.config import Head, ModelCard, VoxelNetworkConfig
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import load_scenes, load_structures
 from cryoembed.recipes.training_run import finish, run_training
-from cryoembed.simulate.structures import StructureSpec
+from cryoembed.simulate.density.structures import StructureSpec
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.objectives import Heads
 from cryoembed.views.dense import draw_targets

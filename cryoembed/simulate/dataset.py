@@ -19,11 +19,11 @@ from cryoembed.errors import InputError
 from cryoembed.io.atomic import replacing, replacing_folder
 from cryoembed.io.mrc import write_mrc
 from cryoembed.io.shrec import write_model
-from cryoembed.simulate.imaging import Imaged, ImagingConfig, image
-from cryoembed.simulate.phantoms import FAMILIES, MASS_RANGE_KDA, Family, PhantomSpec, phantom, random_spec
-from cryoembed.simulate.scene import Scene, pack, shortfall
-from cryoembed.simulate.structures import StructureSpec, expand, structure_template
-from cryoembed.simulate.template import Split, Template
+from cryoembed.simulate.density.phantoms import FAMILIES, MASS_RANGE_KDA, Family, PhantomSpec, phantom, random_spec
+from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.template import Split, Template
+from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image
+from cryoembed.simulate.scene.pack import Scene, pack, shortfall
 
 logger = logging.getLogger(__name__)
 

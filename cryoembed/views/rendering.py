@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cryoembed.rotations import matrices_zyx, random_rotations
-from cryoembed.simulate.template import Template
+from cryoembed.simulate.density.template import Template
 
 OVERSAMPLING = 2  # linear interpolation is accurate enough on a grid twice as fine as the boxes
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.simulate.phantoms import random_phantom
-from cryoembed.simulate.scene import pack
-from cryoembed.simulate.template import Template
+from cryoembed.simulate.density.phantoms import random_phantom
+from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.scene.pack import pack
 from cryoembed.views.imaging import ImagingRanges, Range, draw_microscopes, image, low_pass, radial_power, transmitted
 from cryoembed.views.targets import instance_targets
 

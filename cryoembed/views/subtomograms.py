@@ -18,9 +18,9 @@ from torch import Tensor
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.simulate.objects import gold_bead, vesicle
-from cryoembed.simulate.phantoms import phantom, random_spec
-from cryoembed.simulate.template import Template
+from cryoembed.simulate.density.phantoms import phantom, random_spec
+from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.scene.objects import gold_bead, vesicle
 from cryoembed.views.augment import AugmentConfig, augment
 from cryoembed.views.imaging import ImagingRanges, Range, draw_microscopes, image, radial_power, transmitted
 from cryoembed.views.rendering import OVERSAMPLING, FineTemplate, fine_template, paste, render

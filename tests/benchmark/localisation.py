@@ -26,7 +26,7 @@ from cryoembed.particles import Particles
 from cryoembed.preprocess.prepare import prepare
 from cryoembed.recipes.find_instances import INSTANCE_MAPS, load_voxel_model
 from cryoembed.recipes.simulate import SimulateConfig, simulate
-from cryoembed.simulate.imaging import ImagingConfig
+from cryoembed.simulate.imaging.series import ImagingConfig
 
 RADIUS, LARGE_KDA = 60.0, 500.0
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoembed.simulate.phantoms import PhantomSpec, phantom
-from cryoembed.simulate.template import Template
+from cryoembed.simulate.density.phantoms import PhantomSpec, phantom
+from cryoembed.simulate.density.template import Template
 
 VOXEL = 10.0
 
@@ -32,7 +32,7 @@ def species() -> list[Template]:
 @pytest.fixture(scope="session")
 def marked() -> Template:
     """A heavy ball with two small satellites, all at different distances: no rotation maps it onto itself."""
-    from cryoembed.simulate.atoms import template_from_atoms
+    from cryoembed.simulate.density.atoms import template_from_atoms
 
     # zyx, A: the satellites tell +x and +y apart
     positions = [(0.0, 0.0, 0.0), (0.0, 0.0, 80.0), (0.0, 55.0, 0.0)]

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.filters import noise_filter
-from cryoembed.simulate.imaging import ImagingConfig, image, snr_region
-from cryoembed.simulate.optics import ctf, damage, electron_wavelength
-from cryoembed.simulate.scene import pack
+from cryoembed.simulate.imaging.filters import noise_filter
+from cryoembed.simulate.imaging.optics import ctf, damage, electron_wavelength
+from cryoembed.simulate.imaging.series import ImagingConfig, image, snr_region
+from cryoembed.simulate.scene.pack import pack
 
 SHAPE = (40, 64, 72)
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.scene import pack, shortfall, truth_is_consistent
-from cryoembed.simulate.template import MASK_THRESHOLD, occupied, rotate
+from cryoembed.simulate.density.template import MASK_THRESHOLD, occupied, rotate
+from cryoembed.simulate.scene.pack import pack, shortfall, truth_is_consistent
 
 SHAPE = (40, 64, 72)
 

@@ -9,8 +9,14 @@ from scipy import ndimage
 
 from cryoembed.errors import InputError
 from cryoembed.io.mrc import write_mrc
-from cryoembed.simulate.structures import StructureSpec, expand, read_atoms, structure_template, template_from_map
-from cryoembed.simulate.template import DENSITY_PER_KDA
+from cryoembed.simulate.density.structures import (
+    StructureSpec,
+    expand,
+    read_atoms,
+    structure_template,
+    template_from_map,
+)
+from cryoembed.simulate.density.template import DENSITY_PER_KDA
 
 # kDa of what each 10 A map holds (five of SHREC 2021's hold half of the mass its table gives)
 MAP_MASSES = {

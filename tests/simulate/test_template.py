@@ -10,8 +10,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.atoms import splat, template_from_atoms
-from cryoembed.simulate.template import DENSITY_PER_KDA, Template, calibrated, rotate
+from cryoembed.simulate.density.atoms import splat, template_from_atoms
+from cryoembed.simulate.density.template import DENSITY_PER_KDA, Template, calibrated, rotate
 
 
 def centre_of_mass(density):

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.phantoms import random_phantom
+from cryoembed.simulate.density.phantoms import random_phantom
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.rendering import fine_template, paste, render
 from cryoembed.views.subtomograms import (
@@ -41,7 +41,7 @@ def test_rendered_particle_keeps_its_mass_and_lies_at_its_shift() -> None:
 def test_render_turns_as_simulate_does() -> None:
     from scipy.spatial.transform import Rotation
 
-    from cryoembed.simulate.template import rotate
+    from cryoembed.simulate.density.template import rotate
 
     template = random_phantom(np.random.default_rng(2), 5.0, mass_range_kda=(300, 600), resolution=16)
     rotation = Rotation.random(1, rng=np.random.default_rng(7))[0]

@@ -12,8 +12,8 @@ from pydantic import Field
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.io.mrc import read_tomogram
-from cryoembed.simulate.atoms import template_from_atoms
-from cryoembed.simulate.template import Split, Template, calibrated, check_mass
+from cryoembed.simulate.density.atoms import template_from_atoms
+from cryoembed.simulate.density.template import Split, Template, calibrated, check_mass
 
 ATOMIC_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")

@@ -12,9 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from cryoembed.config import Config
 from cryoembed.rotations import random_rotations
-from cryoembed.simulate.atoms import template_from_atoms
-from cryoembed.simulate.domains import LATTICE, Domain, cluster, fill, shifted, sphere_radius
-from cryoembed.simulate.template import DENSITY_PER_KDA, Split, Template
+from cryoembed.simulate.density.atoms import template_from_atoms
+from cryoembed.simulate.density.domains import LATTICE, Domain, cluster, fill, shifted, sphere_radius
+from cryoembed.simulate.density.template import DENSITY_PER_KDA, Split, Template
 
 Family = Literal["blob", "ring", "barrel", "rod", "shell", "two_body"]
 FAMILIES: tuple[Family, ...] = get_args(Family)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.special import erf
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.template import DENSITY_PER_KDA, Split, Template, check_mass
+from cryoembed.simulate.density.template import DENSITY_PER_KDA, Split, Template, check_mass
 
 Points = npt.NDArray[np.float64]
 _BLOCK = 20000  # atoms per matrix product: bounds memory at about box^2 * 80 kB / box

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from cryoembed import geometry
 from cryoembed.errors import InputError
 from cryoembed.particles import Particles
-from cryoembed.simulate.canvas import Canvas, Shape
-from cryoembed.simulate.objects import gold_bead, vesicle
-from cryoembed.simulate.template import MASK_THRESHOLD, Mask, Template, Volume
+from cryoembed.simulate.density.template import MASK_THRESHOLD, Mask, Template, Volume
+from cryoembed.simulate.scene.canvas import Canvas, Shape
+from cryoembed.simulate.scene.objects import gold_bead, vesicle
 
 logger = logging.getLogger(__name__)
 

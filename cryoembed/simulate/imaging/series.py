@@ -12,8 +12,8 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.acquisition import ImagingConfig
-from cryoembed.simulate.filters import Filter, noise_filter, signal_filter
+from cryoembed.simulate.imaging.acquisition import ImagingConfig
+from cryoembed.simulate.imaging.filters import Filter, noise_filter, signal_filter
 
 Volume = npt.NDArray[np.float32]
 __all__ = ["Imaged", "ImagingConfig", "image", "snr_region"]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.rotations import random_rotations
-from cryoembed.simulate.template import Mask, Volume
+from cryoembed.simulate.density.template import Mask, Volume
 
 # Densities relative to protein (1) over solvent (0).
 _HEADGROUPS = 0.9

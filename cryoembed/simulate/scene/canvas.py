@@ -10,8 +10,8 @@ from scipy import ndimage
 from cryoembed import geometry
 from cryoembed.particles import QUATERNION, Particles
 from cryoembed.rotations import random_rotations
-from cryoembed.simulate.objects import Solid
-from cryoembed.simulate.template import Template, Volume, occupied, rotate
+from cryoembed.simulate.density.template import Template, Volume, occupied, rotate
+from cryoembed.simulate.scene.objects import Solid
 
 Shape = tuple[int, int, int]
 Voxels = npt.NDArray[np.int64]  # (n, 3) zyx

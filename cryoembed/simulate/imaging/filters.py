@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cryoembed.simulate.acquisition import ImagingConfig
-from cryoembed.simulate.optics import ctf, damage
+from cryoembed.simulate.imaging.acquisition import ImagingConfig
+from cryoembed.simulate.imaging.optics import ctf, damage
 
 Filter = npt.NDArray[np.float32]
 _BINS = 512  # radial samples of the tables

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from cryoembed.rotations import random_rotations
-from cryoembed.simulate.template import DENSITY_PER_KDA
+from cryoembed.simulate.density.template import DENSITY_PER_KDA
 
 Array = npt.NDArray[np.float64]
 LATTICE = 5.0  # A between pseudo-atoms: 125 A^3 of protein weigh 0.1 kDa, one residue

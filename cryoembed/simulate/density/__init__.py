@@ -1,0 +1,1 @@
+"""Species as density: atomic models, maps and phantoms, calibrated to their mass."""

@@ -1,0 +1,1 @@
+"""From a sample to a tomogram: tilts, optics, detector, reconstruction."""
