@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 ATOMIC_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
 _COMPRESSED = (".gz", ".bz2")
+_IDLE = {True: ("assembly", "b_factors"), False: ("component", "contrast", "map_voxel_size")}  # by whether it is a map
 _UNMODELLED = 1.15  # mass of the sequence over mass of the atoms, beyond which a note is due
 
 
@@ -42,7 +43,7 @@ class StructureSpec(Config):
     pdb: str | None = None  # PDB id, downloaded once (rcsb.fetch_pdb)
     name: str | None = None  # the label of its particles; the file's stem or the id
     mass_kda: float | None = Field(default=None, gt=0)
-    symmetry: str = "C1"  # point group; an assembly with that many copies is taken where the file has one
+    symmetry: str = "C1"  # point group; for T, O and I an assembly of 12, 24, 60 copies is taken where the file has one
     split: Split = "train"
     assembly: str | None = None  # a biological assembly of the file ("1"); None: the atoms as they are in the file
     membrane: bool = False  # sits in a membrane through the box centre (map) or the origin (atoms), of normal z
@@ -117,6 +118,10 @@ def structure_template(spec: StructureSpec, voxel_size: float, *, resolution: fl
         )
     if not path.is_file():
         raise InputError(f"structure {path}: no such file; mend the path")
+    idle = _IDLE[suffix in MAP_SUFFIXES]
+    if unfit := [field for field in idle if getattr(spec, field) != StructureSpec.model_fields[field].default]:
+        other = "atomic models" if suffix in MAP_SUFFIXES else "maps"
+        raise InputError(f"structure {path}: {', '.join(unfit)} is for {other}; leave it out")
     if suffix in MAP_SUFFIXES and spec.mass_kda is None:
         raise InputError(f"map {path}: give mass_kda, the mass of what it holds; maps have no scale of their own")
     make = _of_atoms if suffix in ATOMIC_SUFFIXES else _of_map
@@ -162,7 +167,9 @@ def template_from_molecule(
 
 def _of_atoms(spec: StructureSpec, voxel_size: float, resolution: float) -> Template:
     name = spec.name or _stem(spec.file)
-    molecule = read_molecule(spec.file, assembly=spec.assembly, copies=group_order(spec.symmetry))
+    # the asymmetric unit of a cage is never meant; but that of a C2 dimer may well be the dimer
+    cage = group_order(spec.symmetry) if spec.symmetry in ("T", "O", "I") else 1
+    molecule = read_molecule(spec.file, assembly=spec.assembly, copies=cage)
     if molecule.sequence_kda is not None and molecule.sequence_kda > _UNMODELLED * molecule.mass_kda:
         logger.info(
             "structure %s: %.0f kDa are modelled of %.0f kDa in its sequences; the template holds what is modelled",
@@ -204,15 +211,26 @@ def _of_map(spec: StructureSpec, voxel_size: float, resolution: float) -> Templa
     )
 
 
+def split_of(spec: StructureSpec, path: Path | None = None) -> Split:
+    """The split of a spec: as the user says, else as the library knows the species, else train."""
+    species = known(spec.pdb or _stem(path or spec.file))
+    if species is None:
+        return spec.split
+    if "split" not in spec.model_fields_set:
+        return species.split
+    if spec.split == "train" != species.split:
+        logger.warning("structure %s is known as %s species, but is set to train", species.pdb, species.split)
+    return spec.split
+
+
 def _filled(spec: StructureSpec, path: Path) -> StructureSpec:
     """The spec of one file, with what the library knows and the user left open."""
     update: dict[str, object] = {"path": path, "name": spec.name or spec.pdb or _stem(path)}
+    update["split"] = split_of(spec, path)
     species = known(spec.pdb or _stem(path))
-    if species is not None:
-        fields = ("split", "symmetry", "assembly") if spec.pdb is not None else ("split",)
+    if species is not None and spec.pdb is not None:
+        fields = ("symmetry", "assembly")
         update |= {field: getattr(species, field) for field in fields if field not in spec.model_fields_set}
-        if spec.split == "train" != species.split and "split" in spec.model_fields_set:
-            logger.warning("structure %s is known as %s species, but is set to train", species.pdb, species.split)
     return spec.model_copy(update=update)
 
 

@@ -57,6 +57,8 @@ def test_trainings_refuse_a_test_species_that_is_named_by_its_id_alone(tmp_path)
     spec = StructureSpec(path=write_protein(tmp_path / "4cr2.pdb", residues=5))
     with pytest.raises(InputError, match="of the test split"):
         load_structures([spec], 10.0)
+    with pytest.raises(InputError, match="4v94 is of the test split"):  # and nothing is downloaded
+        load_structures([StructureSpec(pdb="4v94")], 10.0)
 
 
 def test_no_atoms_is_an_error(tmp_path):
@@ -93,6 +95,15 @@ def test_unknown_types_are_named(tmp_path):
     (tmp_path / "a.xyz").write_text("")
     with pytest.raises(InputError, match="unknown type"):
         structure_template(StructureSpec(path=tmp_path / "a.xyz"), 10.0)
+
+
+def test_settings_of_the_other_kind_are_refused(tmp_path):
+    path = write_protein(tmp_path / "a.pdb", residues=3)
+    with pytest.raises(InputError, match="component, contrast is for maps"):
+        structure_template(StructureSpec(path=path, component="largest", contrast="dark"), 10.0)
+    write_mrc(tmp_path / "a.mrc", np.ones((9, 9, 9), np.float32), 10.0)
+    with pytest.raises(InputError, match="assembly is for atomic models"):
+        structure_template(StructureSpec(path=tmp_path / "a.mrc", assembly="1"), 10.0)
 
 
 @pytest.mark.parametrize("symmetry", ["C0", "c4", "D1", "I3", "octahedral", ""])
