@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.density.splat import splat as splat
+from cryoembed.simulate.density.molecule import Molecule
+from cryoembed.simulate.density.potential import potential
+from cryoembed.simulate.density.splat import splat
 from cryoembed.simulate.density.template import DENSITY_PER_KDA, Split, Template, check_mass
 
 # Volts over ice of density 1.0: the electrostatic potential of a molecule less that of the ice it displaces, over
@@ -62,3 +64,40 @@ def template_from_atoms(
     density *= np.float32(mass_kda * DENSITY_PER_KDA / voxel_size**3 / density.sum(dtype=np.float64))
     z, y, x = (-centre).tolist()
     return Template(name, density, voxel_size, float(mass_kda), symmetry, split, origin_offset_zyx=(z, y, x))
+
+
+def template_from_molecule(
+    name: str,
+    molecule: Molecule,
+    voxel_size: float,
+    *,
+    resolution: float = 12.0,
+    mass_kda: float | None = None,
+    symmetry: str = "C1",
+    split: Split = "train",
+    membrane: bool = False,
+    b_factors: bool = False,
+) -> Template:
+    """A template whose density is a molecule's potential over ice, at the scale of all templates.
+
+    ``mass_kda`` None takes the mass of the atoms. ``volts_per_unit`` tells what density 1.0 is by these atoms.
+    """
+    mass = molecule.mass_kda if mass_kda is None else mass_kda
+    check_mass(name, mass)
+    try:
+        made = potential(molecule, voxel_size, sigma=sigma_of_resolution(resolution, voxel_size), b_factors=b_factors)
+    except InputError as error:
+        raise InputError(f"template {name}: {error}") from None
+    scale = mass * DENSITY_PER_KDA / (made.volts.sum(dtype="float64") * voxel_size**3)
+    z, y, x = (-made.centre_zyx).tolist()
+    return Template(
+        name,
+        (made.volts * scale).astype("float32"),
+        voxel_size,
+        float(mass),
+        symmetry,
+        split,
+        origin_offset_zyx=(z, y, x),
+        membrane=membrane,
+        volts_per_unit=made.integral / (molecule.mass_kda * DENSITY_PER_KDA),
+    )

@@ -46,7 +46,7 @@ def wavelength(voltage_kv: float) -> float:
 def mean_free_path(material: Material, voltage_kv: float = 300.0) -> float:
     """Path (A) after which inelastic scattering has left 1 / e of the electrons.
 
-    Vulovic et al. 2013 (J. Struct. Biol. 183, 19), section 2.3, after Langmore & Smith 1992 (Ultramicroscopy 46, 349):
+    Vulovic et al. 2013 (J. Struct. Biol. 183, 19), after Langmore & Smith 1992 (Ultramicroscopy 46, 349):
     the cross-section of an element is 1.5e-6 nm^2 sqrt(Z) / beta^2 ln(beta^2 (V + mc^2) / (E / 2)); hydrogen's and a
     mean protein atom's are measured at 100 kV (8.8e-6 and 8.2e-5 nm^2) and scaled to other voltages.
     """

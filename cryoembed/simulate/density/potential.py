@@ -58,7 +58,7 @@ def potential(
 
     As SHREC 2021 (section 2.1): a sum of five Gaussians an atom (Peng, Ren, Dudarev & Whelan 1996; International Tables
     C, table 4.3.2.2), less a Gaussian of each atom's excluded volume times the potential of ice (Fraser, MacRae &
-    Suzuki 1978, equation 3). Hydrogens that the file leaves out are added at the atoms which bear them.
+    Suzuki 1978). Hydrogens that the file leaves out are added at the atoms which bear them.
 
     Parameters
     ----------

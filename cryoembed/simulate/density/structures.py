@@ -13,14 +13,13 @@ from pydantic import Field, field_validator, model_validator
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.io.mrc import read_tomogram
-from cryoembed.simulate.density.atoms import sigma_of_resolution
+from cryoembed.simulate.density.atoms import template_from_molecule
 from cryoembed.simulate.density.cache import cached_template
 from cryoembed.simulate.density.library import POINT_GROUP, group_order, known
 from cryoembed.simulate.density.maps import Component, Contrast, template_from_map
-from cryoembed.simulate.density.molecule import Molecule, read_molecule
-from cryoembed.simulate.density.potential import potential
+from cryoembed.simulate.density.molecule import read_molecule
 from cryoembed.simulate.density.rcsb import check_pdb_id, fetch_pdb
-from cryoembed.simulate.density.template import DENSITY_PER_KDA, Split, Template, check_mass
+from cryoembed.simulate.density.template import Split, Template
 
 logger = logging.getLogger(__name__)
 
@@ -129,40 +128,6 @@ def structure_template(spec: StructureSpec, voxel_size: float, *, resolution: fl
     settings |= spec.model_dump(mode="json", exclude={"path", "pdb", "name", "split"})
     template = cached_template(path, settings, lambda: make(spec, voxel_size, resolution))
     return replace(template, name=spec.name or _stem(path), split=spec.split)
-
-
-def template_from_molecule(
-    name: str,
-    molecule: Molecule,
-    voxel_size: float,
-    *,
-    resolution: float = 12.0,
-    mass_kda: float | None = None,
-    symmetry: str = "C1",
-    split: Split = "train",
-    membrane: bool = False,
-    b_factors: bool = False,
-) -> Template:
-    """A template whose density is a molecule's potential over ice, at the scale of all templates."""
-    mass = molecule.mass_kda if mass_kda is None else mass_kda
-    check_mass(name, mass)
-    try:
-        made = potential(molecule, voxel_size, sigma=sigma_of_resolution(resolution, voxel_size), b_factors=b_factors)
-    except InputError as error:
-        raise InputError(f"template {name}: {error}") from None
-    scale = mass * DENSITY_PER_KDA / (made.volts.sum(dtype="float64") * voxel_size**3)
-    z, y, x = (-made.centre_zyx).tolist()
-    return Template(
-        name,
-        (made.volts * scale).astype("float32"),
-        voxel_size,
-        float(mass),
-        symmetry,
-        split,
-        origin_offset_zyx=(z, y, x),
-        membrane=membrane,
-        volts_per_unit=made.integral / (molecule.mass_kda * DENSITY_PER_KDA),
-    )
 
 
 def _of_atoms(spec: StructureSpec, voxel_size: float, resolution: float) -> Template:
