@@ -20,7 +20,7 @@ def simulate(config: SimulateConfig) -> str:
     """Make the models that the folder lacks; return the closing line."""
     with progress_bar("simulate", config.models) as advance:
         written = simulate_dataset(config, config.out, progress=advance)
-    inputs = [single.path for spec in config.structures for single in expand(spec, config.structure_folder)]
+    inputs = [single.file for spec in config.structures for single in expand(spec, config.structure_folder)]
     write_records(config.out, config, inputs=inputs)
     return (
         f"simulated {len(written.made)} models with {written.particles} particles, kept {len(written.kept)} that were "

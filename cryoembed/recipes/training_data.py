@@ -12,8 +12,8 @@ import numpy as np
 from cryoembed.errors import InputError
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.simulate.dataset import RECORD
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
-from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.density.structures import StructureSpec, expand, split_of, structure_template
+from cryoembed.simulate.density.template import Split, Template
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene
 
 logger = logging.getLogger(__name__)
@@ -23,11 +23,18 @@ NOT_INSTANCES = frozenset({"vesicle", "fiducial"})
 
 def load_structures(specs: Sequence[StructureSpec], voxel_size: float, *, resolution: float = 12.0) -> list[Template]:
     """Templates at ``voxel_size`` A of maps and atomic models; `InputError` if one is not of the training split."""
+    for spec in specs:
+        if spec.pdb is not None:  # before it is downloaded
+            _refuse_held_back(spec.pdb, split_of(spec))
     expanded = [one for spec in specs for one in expand(spec)]
     for spec in expanded:
-        if spec.split != "train":
-            raise InputError(f"structure {spec.name} is of the {spec.split} split; trainings may see train only")
+        _refuse_held_back(spec.name, spec.split)
     return [structure_template(spec, voxel_size, resolution=resolution) for spec in expanded]
+
+
+def _refuse_held_back(name: str | None, split: Split) -> None:
+    if split != "train":
+        raise InputError(f"structure {name} is of the {split} split; trainings may see train only")
 
 
 def load_scenes(

@@ -207,8 +207,10 @@ def _files(config: DatasetConfig) -> list[StructureSpec]:
     return found
 
 
-def _content(path: Path) -> str:
+def _content(path: Path | None) -> str:
     """What a structure's file holds, wherever it lies: an edited file makes other models."""
+    if path is None:  # a PDB id that couldn't be downloaded
+        return ""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else path.name
 
 

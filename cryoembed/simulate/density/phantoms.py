@@ -14,6 +14,7 @@ from cryoembed.config import Config
 from cryoembed.rotations import random_rotations
 from cryoembed.simulate.density.atoms import template_from_atoms
 from cryoembed.simulate.density.domains import LATTICE, Domain, cluster, fill, shifted, sphere_radius
+from cryoembed.simulate.density.library import POINT_GROUP
 from cryoembed.simulate.density.template import DENSITY_PER_KDA, Split, Template
 
 Family = Literal["blob", "ring", "barrel", "rod", "shell", "two_body"]
@@ -45,7 +46,7 @@ class PhantomSpec(Config):
 
     @model_validator(mode="after")
     def _known_group(self) -> PhantomSpec:
-        if self.symmetry is not None and not re.fullmatch(r"C[1-9]\d?|D[2-9]\d?|T|O|I", self.symmetry):
+        if self.symmetry is not None and not re.fullmatch(POINT_GROUP, self.symmetry):
             raise ValueError(f"symmetry {self.symmetry!r}: expected C1..C99, D2..D99, T, O or I")
         if self.symmetry not in (None, "C1") and self.family in ("rod", "two_body"):
             raise ValueError(f"family {self.family} has symmetry C1, not {self.symmetry}")

@@ -1,168 +1,202 @@
-"""Species from files: atomic models (PDB, mmCIF) by their atoms' scattering, and MRC maps calibrated to their mass."""
+"""Species from files and PDB ids: which file is meant, what the user says of it, and the template made of it."""
 
 from __future__ import annotations
 
 import glob
+import logging
+import re
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.io.mrc import read_tomogram
-from cryoembed.simulate.density.atoms import template_from_atoms
-from cryoembed.simulate.density.template import Split, Template, calibrated, check_mass
+from cryoembed.simulate.density.atoms import template_from_molecule
+from cryoembed.simulate.density.cache import cached_template
+from cryoembed.simulate.density.library import POINT_GROUP, group_order, known
+from cryoembed.simulate.density.maps import Component, Contrast, template_from_map
+from cryoembed.simulate.density.molecule import read_molecule
+from cryoembed.simulate.density.rcsb import check_pdb_id, fetch_pdb
+from cryoembed.simulate.density.template import Split, Template
+
+logger = logging.getLogger(__name__)
 
 ATOMIC_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
 _COMPRESSED = (".gz", ".bz2")
+_IDLE = {True: ("assembly", "b_factors"), False: ("component", "contrast", "map_voxel_size")}  # by whether it is a map
+_UNMODELLED = 1.15  # mass of the sequence over mass of the atoms, beyond which a note is due
 
 
 class StructureSpec(Config):
-    """A structure file, or a glob of several, and what the file doesn't say.
+    """A structure file, a glob of several, or a PDB id, and what the file doesn't say.
 
-    ``name`` defaults to the file's stem; ``mass_kda`` is required for maps (the mass of *what the map holds*, which may
-    be half of the complex) and else comes from the atoms; ``assembly`` names a biological assembly of the file ("1").
+    Atomic models are weighed by their atoms; for maps ``mass_kda`` is required: the mass of *what the map holds*, which
+    may be half of the complex. What isn't given of a known species (`library.known`) comes from there: the split, and
+    for PDB ids symmetry and assembly, too.
     """
 
-    path: Path
-    name: str | None = None
+    path: Path | None = None
+    pdb: str | None = None  # PDB id, downloaded once (rcsb.fetch_pdb)
+    name: str | None = None  # the label of its particles; the file's stem or the id
     mass_kda: float | None = Field(default=None, gt=0)
-    symmetry: str = "C1"
+    symmetry: str = "C1"  # point group; for T, O and I an assembly of 12, 24, 60 copies is taken where the file has one
     split: Split = "train"
-    assembly: str | None = None
+    assembly: str | None = None  # a biological assembly of the file ("1"); None: the atoms as they are in the file
+    membrane: bool = False  # sits in a membrane through the box centre (map) or the origin (atoms), of normal z
+    component: Component | None = None  # of maps with several bodies: "largest" or "all"
+    contrast: Contrast = "bright"  # of maps
+    map_voxel_size: float | None = Field(default=None, gt=0)  # A, of maps whose header lacks it
+    b_factors: bool = False  # blur every atom by its B-factor
+
+    @field_validator("pdb", mode="before")
+    @classmethod
+    def _is_id(cls, value: object) -> object:
+        return value if value is None else check_pdb_id(str(value))
+
+    @field_validator("symmetry")
+    @classmethod
+    def _is_group(cls, value: str) -> str:
+        if not re.fullmatch(POINT_GROUP, value):
+            raise ValueError(f"symmetry {value!r}: expected a point group: C1..C99, D2..D99, T, O or I")
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StructureSpec:
+        if (self.path is None) == (self.pdb is None):
+            raise ValueError("give either path (a file) or pdb (an id)")
+        return self
+
+    @property
+    def file(self) -> Path:
+        """The file of an expanded spec."""
+        if self.path is None:
+            raise InputError(f"structure pdb {self.pdb} is not downloaded; expand the spec first")
+        return self.path
 
 
 def expand(spec: StructureSpec, folder: Path = Path()) -> list[StructureSpec]:
     """Specs with one existing file each, names filled in; relative paths start at ``folder``, globs are sorted.
 
+    A PDB id is downloaded here, unless it is in the cache.
+
     Raises
     ------
     InputError
-        If nothing matches, or one name or mass is given for several files.
+        If nothing matches, one name or mass is given for several files, or a download fails.
     """
-    paths = sorted(Path(found) for found in glob.glob(str(folder / spec.path)))
+    if spec.pdb is not None:
+        return [_filled(spec, fetch_pdb(spec.pdb) if spec.path is None else spec.path)]
+    paths = sorted(Path(found) for found in glob.glob(str(folder / spec.file)))
     if not paths:
-        raise InputError(f"structure {folder / spec.path}: no such file; mend the path or set structure_folder")
+        raise InputError(f"structure {folder / spec.file}: no such file; mend the path or set structure_folder")
     if len(paths) > 1 and (spec.name is not None or spec.mass_kda is not None):
         raise InputError(f"structure {spec.path} matches {len(paths)} files, but name or mass_kda is for one")
-    return [spec.model_copy(update={"path": path, "name": spec.name or _stem(path)}) for path in paths]
+    return [_filled(spec, path) for path in paths]
 
 
 def structure_template(spec: StructureSpec, voxel_size: float, *, resolution: float = 12.0) -> Template:
-    """The template of one structure file (a spec from `expand`).
+    """The template of one structure file (a spec from `expand`), from the cache if it was made before.
+
+    Atoms give their electrostatic potential over ice (`potential.potential`), scaled so that the integral is
+    mass x DENSITY_PER_KDA as in every template.
 
     Raises
     ------
     InputError
         If the file is unreadable or of unknown type, holds no atoms or no positive mass, or is a map without a mass.
     """
-    name = spec.name or _stem(spec.path)
-    suffix = _suffix(spec.path)
-    if suffix in ATOMIC_SUFFIXES:
-        positions, weights, mass = read_atoms(spec.path, assembly=spec.assembly)
-        return template_from_atoms(
-            name,
-            positions,
-            weights,
-            voxel_size,
-            spec.mass_kda or mass,
-            resolution=resolution,
-            symmetry=spec.symmetry,
-            split=spec.split,
+    path = spec.file
+    suffix = _suffix(path)
+    if suffix not in ATOMIC_SUFFIXES + MAP_SUFFIXES:
+        expected = " ".join(ATOMIC_SUFFIXES + MAP_SUFFIXES)
+        raise InputError(
+            f"structure {path}: unknown type {suffix or '(no suffix)'}; expected {expected} (plain or .gz)"
         )
-    if suffix in MAP_SUFFIXES:
-        if spec.mass_kda is None:
-            raise InputError(
-                f"map {spec.path}: give mass_kda, the mass of what it holds; maps have no scale of their own"
-            )
-        loaded = read_tomogram(spec.path)
-        return template_from_map(
-            name, loaded.data, loaded.voxel_size, spec.mass_kda, voxel_size, symmetry=spec.symmetry, split=spec.split
+    if not path.is_file():
+        raise InputError(f"structure {path}: no such file; mend the path")
+    idle = _IDLE[suffix in MAP_SUFFIXES]
+    if unfit := [field for field in idle if getattr(spec, field) != StructureSpec.model_fields[field].default]:
+        other = "atomic models" if suffix in MAP_SUFFIXES else "maps"
+        raise InputError(f"structure {path}: {', '.join(unfit)} is for {other}; leave it out")
+    if suffix in MAP_SUFFIXES and spec.mass_kda is None:
+        raise InputError(f"map {path}: give mass_kda, the mass of what it holds; maps have no scale of their own")
+    make = _of_atoms if suffix in ATOMIC_SUFFIXES else _of_map
+    settings = {"voxel_size": voxel_size, "resolution": resolution, "kind": make.__name__}
+    settings |= spec.model_dump(mode="json", exclude={"path", "pdb", "name", "split"})
+    template = cached_template(path, settings, lambda: make(spec, voxel_size, resolution))
+    return replace(template, name=spec.name or _stem(path), split=spec.split)
+
+
+def _of_atoms(spec: StructureSpec, voxel_size: float, resolution: float) -> Template:
+    name = spec.name or _stem(spec.file)
+    # the asymmetric unit of a cage is never meant; but that of a C2 dimer may well be the dimer
+    cage = group_order(spec.symmetry) if spec.symmetry in ("T", "O", "I") else 1
+    molecule = read_molecule(spec.file, assembly=spec.assembly, copies=cage)
+    if molecule.sequence_kda is not None and molecule.sequence_kda > _UNMODELLED * molecule.mass_kda:
+        logger.info(
+            "structure %s: %.0f kDa are modelled of %.0f kDa in its sequences; the template holds what is modelled",
+            spec.file,
+            molecule.mass_kda,
+            molecule.sequence_kda,
         )
-    known = " ".join(ATOMIC_SUFFIXES + MAP_SUFFIXES)
-    raise InputError(f"structure {spec.path}: unknown type {suffix or '(no suffix)'}; expected {known} (plain or .gz)")
-
-
-def template_from_map(
-    name: str,
-    density: npt.NDArray[np.floating],
-    map_voxel_size: float,
-    mass_kda: float,
-    voxel_size: float,
-    *,
-    symmetry: str = "C1",
-    split: Split = "train",
-    box_vox: int | None = None,
-) -> Template:
-    """A template from a (z, y, x) map with bright density at any scale, mass-calibrated and recentred.
-
-    A map of another voxel size is carried over as one Gaussian per voxel, which keeps mass and centre exactly and
-    limits the band to the coarser of the two grids.
-    """
-    check_mass(name, mass_kda)
-    density = np.asarray(density, dtype=np.float64)
-    if abs(map_voxel_size - voxel_size) < 1e-3 * voxel_size:
-        return calibrated(name, density, voxel_size, mass_kda, symmetry=symmetry, split=split, box_vox=box_vox)
-    if not density.max() > 0:
-        raise InputError(f"template {name}: the density has no positive mass; expected bright particles on zero")
-    index = np.argwhere(density > 0.02 * density.max())
-    return template_from_atoms(
+    return template_from_molecule(
         name,
-        index * map_voxel_size,
-        density[tuple(index.T)],
+        molecule,
         voxel_size,
-        mass_kda,
-        resolution=2.5 * max(map_voxel_size, voxel_size),
-        symmetry=symmetry,
-        split=split,
-        box_vox=box_vox,
+        resolution=resolution,
+        mass_kda=spec.mass_kda,
+        symmetry=spec.symmetry,
+        split=spec.split,
+        membrane=spec.membrane,
+        b_factors=spec.b_factors,
     )
 
 
-def read_atoms(
-    path: Path, *, assembly: str | None = None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-    """Atoms of the first model, without water: positions, scattering weights and total mass.
-
-    Returns
-    -------
-    (n, 3) zyx in A; (n,) electron scattering at zero angle times occupancy (Peng et al. 1996, by gemmi); mass in kDa,
-    with the hydrogens that the file leaves out.
-    """
-    import gemmi
-
+def _of_map(spec: StructureSpec, voxel_size: float, resolution: float) -> Template:
+    assert spec.mass_kda is not None  # checked by structure_template
+    name = spec.name or _stem(spec.file)
     try:
-        structure = gemmi.read_structure(str(path))
-    except (RuntimeError, ValueError, OSError, IndexError) as error:
-        raise InputError(f"structure {path} is not readable: {str(error).splitlines()[0]}") from None
-    if len(structure) == 0:
-        raise InputError(f"structure {path}: no atoms; expected a PDB or mmCIF file with coordinates")
-    if assembly is not None:
-        known = [item.name for item in structure.assemblies]
-        if assembly not in known:
-            raise InputError(f"structure {path}: no assembly {assembly!r}; it has {', '.join(known) or 'none'}")
-        structure.transform_to_assembly(assembly, gemmi.HowToNameCopiedChain.AddNumber)
-    positions, weights, mass = [], [], 0.0
-    for residue in (residue for chain in structure[0] for residue in chain if not residue.is_water()):
-        hydrogens = False
-        for atom in residue:
-            element = atom.element
-            hydrogens |= atom.is_hydrogen()
-            mass += element.weight * atom.occ
-            positions.append((atom.pos.z, atom.pos.y, atom.pos.x))
-            coefficients = element.c4322
-            weights.append(
-                (sum(coefficients.a) if coefficients is not None else element.atomic_number / 2.4) * atom.occ
-            )
-        if not hydrogens:
-            # free residue less the water lost to its neighbour; a truncated residue gains a little too much
-            mass += max(gemmi.find_tabulated_residue(residue.name).hydrogen_count - 2, 0) * 1.008
-    if not positions:
-        raise InputError(f"structure {path}: no atoms; expected a PDB or mmCIF file with coordinates")
-    return np.array(positions), np.array(weights), mass / 1000
+        loaded = read_tomogram(spec.file, voxel_size=spec.map_voxel_size)
+    except InputError as error:
+        raise InputError(str(error).replace("pass --voxel-size", "give map_voxel_size")) from None
+    return template_from_map(
+        name,
+        loaded.data,
+        loaded.voxel_size,
+        spec.mass_kda,
+        voxel_size,
+        symmetry=spec.symmetry,
+        split=spec.split,
+        contrast=spec.contrast,
+        component=spec.component,
+        membrane=spec.membrane,
+    )
+
+
+def split_of(spec: StructureSpec, path: Path | None = None) -> Split:
+    """The split of a spec: as the user says, else as the library knows the species, else train."""
+    species = known(spec.pdb or _stem(path or spec.file))
+    if species is None:
+        return spec.split
+    if "split" not in spec.model_fields_set:
+        return species.split
+    if spec.split == "train" != species.split:
+        logger.warning("structure %s is known as %s species, but is set to train", species.pdb, species.split)
+    return spec.split
+
+
+def _filled(spec: StructureSpec, path: Path) -> StructureSpec:
+    """The spec of one file, with what the library knows and the user left open."""
+    update: dict[str, object] = {"path": path, "name": spec.name or spec.pdb or _stem(path)}
+    update["split"] = split_of(spec, path)
+    species = known(spec.pdb or _stem(path))
+    if species is not None and spec.pdb is not None:
+        fields = ("symmetry", "assembly")
+        update |= {field: getattr(species, field) for field in fields if field not in spec.model_fields_set}
+    return spec.model_copy(update=update)
 
 
 def _suffix(path: Path) -> str:

@@ -44,6 +44,13 @@ class Template:
         Point group (Schoenflies): C1, C7, D2, O, ...
     split
         Whether networks may see this species in training.
+    origin_offset_zyx
+        A: from the template's centre to the origin of the frame it came in (a map's box centre, a PDB file's origin).
+    membrane
+        Whether the species sits in a membrane: the membrane's mid-plane then goes through that origin, its normal is z.
+    volts_per_unit
+        Electrostatic potential over ice of density 1.0, by the atoms themselves (about `atoms.PROTEIN_POTENTIAL`);
+        None for maps and phantoms, which know nothing of volts.
 
     Raises
     ------
@@ -57,6 +64,9 @@ class Template:
     mass_kda: float
     symmetry: str = "C1"
     split: Split = "train"
+    origin_offset_zyx: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    membrane: bool = False
+    volts_per_unit: float | None = None
 
     def __post_init__(self) -> None:
         if self.density.ndim != 3 or len(set(self.density.shape)) != 1:
@@ -124,17 +134,20 @@ def calibrated(
     Parameters
     ----------
     density
-        Bright particle on a background near zero, any box; negative values are background and become 0.
+        Bright particle on a background near zero, any box; negative values are background and become 0. The template
+        remembers where the box centre (index ``n // 2``) lay.
     box_vox
         Edge of the template's box; None takes the smallest odd box that holds the particle in any orientation.
 
     Raises
     ------
     InputError
-        If nothing is positive, the mass is not positive, or the particle does not fit into ``box_vox``.
+        If nothing is positive, a value is no number, the mass is not positive, or the particle does not fit into ``box_vox``.
     """
     check_mass(name, mass_kda)
-    clipped = np.clip(np.nan_to_num(np.asarray(density, dtype=np.float64)), 0, None)
+    clipped = np.clip(np.asarray(density, dtype=np.float64), 0, None)
+    if not np.isfinite(clipped).all():
+        raise InputError(f"template {name}: {(~np.isfinite(clipped)).sum()} voxels are no numbers; mend the map")
     if not clipped.sum() > 0:
         raise InputError(f"template {name}: the density has no positive mass; expected bright particles on zero")
     clipped[clipped < 0.02 * clipped.max()] = 0  # solvent noise far out would pull the centre and blow up the box
@@ -147,9 +160,18 @@ def calibrated(
         raise InputError(
             f"template {name}: a box of {size} voxels is smaller than the particle; give at least {needed}"
         )
-    centred = _resized(clipped, offset, size)
+    centred, centre = _resized(clipped, offset, size)
     centred *= mass_kda * DENSITY_PER_KDA / (centred.sum() * voxel_size**3)
-    return Template(name, centred.astype(np.float32), voxel_size, float(mass_kda), symmetry, split)
+    z, y, x = ((np.array(clipped.shape) // 2 - centre) * voxel_size).tolist()
+    return Template(
+        name,
+        centred.astype(np.float32),
+        voxel_size,
+        float(mass_kda),
+        symmetry,
+        split,
+        origin_offset_zyx=(z, y, x),
+    )
 
 
 def rotate(
@@ -200,7 +222,9 @@ def occupied(density: Volume, level: float, centre_zyx_vox: tuple[int, int, int]
     return np.asarray(mask | (squared <= reach), dtype=np.bool_)
 
 
-def _resized(density: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
+def _resized(
+    density: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], size: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Shift ``centre`` to index ``size // 2`` of a cube, repeating until the centre of mass lies there."""
     for _ in range(4):
         offset = centre - size // 2
@@ -210,4 +234,4 @@ def _resized(density: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], 
         if np.abs(residual).max() < 0.005:
             break
         centre = centre + residual
-    return np.asarray(moved, dtype=np.float64)
+    return np.asarray(moved, dtype=np.float64), centre

@@ -1,0 +1,55 @@
+"""The library of species: complete, consistent, and it knows a species by id or file name."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from cryoembed.simulate.density.library import POINT_GROUP, group_order, known, library
+from cryoembed.simulate.density.molecule import read_molecule
+
+TEST_SPECIES = "1s3x 3qm1 3gl1 3h84 2cg9 3d2f 1u6g 3cf3 1bxn 1qvr 4cr2 5mrc 4v94".split()
+
+
+def test_the_species_of_shrec_2021_are_the_test_set():
+    assert sorted(name for name, species in library().items() if species.split == "test") == sorted(TEST_SPECIES)
+    assert {name for name, species in library().items() if species.split == "validation"} == {"3sn6", "6rd4", "4v7r"}
+    assert len(library()) == 42
+
+
+def test_every_row_is_sound():
+    for name, species in library().items():
+        assert re.fullmatch("[1-9][a-z0-9]{3}", name)
+        assert re.fullmatch(POINT_GROUP, species.symmetry)
+        assert species.mass_kda > 10
+        assert species.name
+
+
+@pytest.mark.parametrize("text", ["4v4r", "4V4R", "4v4r_30S", "pdb4v4r", "4v4r-assembly1", "4v4r.cif"])
+def test_a_species_is_known_by_id_and_file_name(text):
+    assert known(text).pdb == "4v4r"
+
+
+@pytest.mark.parametrize("text", ["4v4rx", "my_ribosome", "ribosome_4v4r", "", "9zzz"])
+def test_other_names_are_unknown(text):
+    assert known(text) is None
+
+
+@pytest.mark.parametrize(
+    ("group", "order"), [("C1", 1), ("C7", 7), ("D7", 14), ("D12", 24), ("T", 12), ("O", 24), ("I", 60)]
+)
+def test_point_groups_have_their_order(group, order):
+    assert group_order(group) == order
+
+
+def test_masses_are_those_of_the_atoms(shared_data):
+    checked = 0
+    for path in sorted((shared_data / "structures").iterdir()):
+        species = known(path.name.split(".")[0])
+        if species is None or "_" in path.name:
+            continue
+        measured = read_molecule(path, assembly=species.assembly).mass_kda
+        assert measured == pytest.approx(species.mass_kda, rel=0.03), species
+        checked += 1
+    assert checked > 20

@@ -1,0 +1,131 @@
+"""Atomic models: atoms weigh what they should, each is counted once, and assemblies are whole."""
+
+from __future__ import annotations
+
+import gemmi
+import numpy as np
+import pytest
+
+from cryoembed.errors import InputError
+from cryoembed.simulate.density.molecule import read_molecule
+from tests.simulate.density.proteins import add_lines, protein, write_protein
+
+TWOFOLD = """REMARK 350 BIOMOLECULE: 1
+REMARK 350 APPLY THE FOLLOWING TO CHAINS: A
+REMARK 350   BIOMT1   1  1.000000  0.000000  0.000000        0.00000
+REMARK 350   BIOMT2   1  0.000000  1.000000  0.000000        0.00000
+REMARK 350   BIOMT3   1  0.000000  0.000000  1.000000        0.00000
+REMARK 350   BIOMT1   2 -1.000000  0.000000  0.000000      100.00000
+REMARK 350   BIOMT2   2  0.000000 -1.000000  0.000000        0.00000
+REMARK 350   BIOMT3   2  0.000000  0.000000  1.000000        7.00000
+"""
+
+
+def test_mass_counts_the_hydrogens_the_file_leaves_out(tmp_path):
+    molecule = read_molecule(write_protein(tmp_path / "ala.pdb"))
+    assert molecule.mass_kda == pytest.approx(300 * 71.08 / 1000, rel=0.01)
+    assert len(molecule) == 1500
+
+
+def test_hydrogens_in_the_file_are_not_added_again(tmp_path):
+    without = read_molecule(write_protein(tmp_path / "a.pdb", residues=1)).mass_kda
+    hydrogens = [
+        f"ATOM  {90 + k:5d}  H{k}  ALA A   1    {k:8.3f}{0:8.3f}{0:8.3f}  1.00  0.00           H" for k in range(5)
+    ]
+    path = add_lines(tmp_path / "a.pdb", *hydrogens)
+    assert read_molecule(path).mass_kda == pytest.approx(without, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["HOH", "SOL", "DOD"])
+def test_water_is_left_out_and_ligands_stay(tmp_path, name):
+    path = add_lines(
+        write_protein(tmp_path / "a.pdb", residues=50),
+        f"HETATM 9998  O   {name} A 999      90.000  90.000  90.000  1.00  0.00           O",
+        "HETATM 9999 MG    MG A 998      20.000  20.000  20.000  1.00  0.00          MG",
+    )
+    molecule = read_molecule(path)
+    assert len(molecule) == 251
+    assert 12 in molecule.elements
+
+
+def test_alternative_places_of_an_atom_count_as_one(tmp_path):
+    structure = protein(residues=20)
+    mass = _mass(structure, tmp_path)
+    for share in (0.5, 1.0):  # sums to 1, or to a careless 2
+        split = structure.clone()
+        residue = split[0][0][3]
+        for atom in residue:
+            atom.occ, atom.altloc = share, "A"
+        for other in [atom.clone() for atom in residue]:  # adding moves the residue's atoms in memory
+            other.altloc = "B"
+            other.pos = gemmi.Position(other.pos.x + 1, other.pos.y, other.pos.z)
+            residue.add_atom(other)
+        assert _mass(split, tmp_path) == pytest.approx(mass, rel=1e-6)
+
+
+def test_the_first_of_several_models_is_taken(tmp_path):
+    structure = protein(residues=20)
+    second = structure[0].clone()
+    second.num = 2
+    structure.add_model(second)
+    assert _mass(structure, tmp_path) == pytest.approx(_mass(protein(residues=20), tmp_path))
+
+
+def test_a_trace_of_one_atom_a_residue_weighs_its_residues(tmp_path):
+    structure = protein(residues=200)
+    for residue in structure[0][0]:
+        for name in ("N", "C", "O", "CB"):
+            residue.remove_atom(name, "\0")
+    assert _mass(structure, tmp_path) == pytest.approx(200 * 71.08 / 1000, rel=0.01)
+
+
+def test_an_assembly_has_all_its_copies(tmp_path):
+    path = write_protein(tmp_path / "a.pdb", residues=40)
+    path.write_text(TWOFOLD + path.read_text())
+    one, two = read_molecule(path), read_molecule(path, assembly="1")
+    assert two.mass_kda == pytest.approx(2 * one.mass_kda)
+    (_, first), (_, second) = two.blocks()
+    assert np.allclose(first, one.positions_zyx)
+    assert np.allclose(second, one.positions_zyx * [1, -1, -1] + [7.0, 0.0, 100.0])
+    assert len(read_molecule(path, copies=2)) == 2 * len(read_molecule(path, copies=3)) == 400
+
+
+def test_unusable_files_say_why(tmp_path):
+    path = write_protein(tmp_path / "a.pdb", residues=3)
+    with pytest.raises(InputError, match="no assembly '7'; it has none"):
+        read_molecule(path, assembly="7")
+    path.write_text(path.read_text().replace("  1.00", "  0.00"))
+    with pytest.raises(InputError, match="occupancies"):
+        read_molecule(path)
+    with pytest.raises(InputError, match="not readable"):
+        read_molecule(tmp_path / "absent.pdb")
+
+
+def test_a_file_of_water_has_no_atoms(tmp_path):
+    path = tmp_path / "water.pdb"
+    path.write_text("HETATM    1  O   HOH A   1      90.000  90.000  90.000  1.00  0.00           O\nEND\n")
+    with pytest.raises(InputError, match="no atoms"):
+        read_molecule(path)
+
+
+def test_a_real_assembly_weighs_its_copies(shared_data):
+    path = shared_data / "structures/1bxn.pdb.gz"
+    half, whole = read_molecule(path), read_molecule(path, assembly="1")
+    assert whole.mass_kda == pytest.approx(2 * half.mass_kda, rel=1e-3)
+    assert half.mass_kda == pytest.approx(256, rel=0.05)
+    assert half.sequence_kda == pytest.approx(279, rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "radius"), [("1IHM.pdb.gz", 200), ("1f2n.cif.gz", 145)])
+def test_a_virus_is_a_shell_of_sixty(shared_data, name, radius):
+    path = shared_data / "structures" / name
+    whole = read_molecule(path, copies=60)
+    assert len(whole) == 60 * len(read_molecule(path))
+    centre = np.mean([positions.mean(axis=0) for _, positions in whole.blocks()], axis=0)
+    distances = np.concatenate([np.linalg.norm(positions - centre, axis=1) for _, positions in whole.blocks()])
+    assert 80 < distances.min() < distances.max() == pytest.approx(radius, rel=0.15)
+
+
+def _mass(structure: gemmi.Structure, folder) -> float:
+    structure.write_pdb(str(folder / "x.pdb"))
+    return read_molecule(folder / "x.pdb").mass_kda
