@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from cryoembed.errors import InputError
 from cryoembed.rotations import matrices_zyx
+from cryoembed.simulate.density.spline import affine_cubic
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -200,9 +201,10 @@ def rotate(
     matrix = matrices_zyx(rotation)[0]
     centre = np.full(3, template.box_vox // 2, dtype=np.float64)
     offset = centre - matrix.T @ (centre + np.asarray(subvoxel_shift_zyx, dtype=np.float64))
-    source = template.spline if order == 3 else template.density
+    if order == 3:
+        return affine_cubic(template.spline, matrix.T, offset)
     turned = ndimage.affine_transform(
-        source, matrix.T, offset=offset, order=order, prefilter=False, mode="grid-constant", output=np.float32
+        template.density, matrix.T, offset=offset, order=order, mode="grid-constant", output=np.float32
     )
     return np.asarray(turned, dtype=np.float32)
 
