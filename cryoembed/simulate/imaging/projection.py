@@ -2,8 +2,8 @@
 
 Every voxel is a point that is shared between the two nearest columns: a convolution with a triangle, whose Fourier
 transform is sinc^2. Divided out, what is left of the error is aliasing. It would be worst near tilt 0, where the points
-of all rows fall on the same columns and repeat the spectrum at every whole frequency: so columns are half a pixel wide
-until the images are cut to their own band, which costs no more sums.
+of all rows fall on the same columns and repeat the spectrum at every whole frequency: so columns are a quarter of a
+pixel wide until the images are cut to their own band, which costs no more sums.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Images = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
 # columns beyond either border of the image that are projected as well: the inverse of sinc^2 rings over a few
 MARGIN_PX = 16
-OVERSAMPLING = 2  # columns per pixel before the transfer is divided out
+OVERSAMPLING = 4  # columns per pixel before the transfer is divided out
 
 
 def project(
@@ -48,12 +48,12 @@ def project(
     width_px
         Columns of the images; default: as many as x has.
     threads
-        How many CPU threads; default: all that this process may use.
+        How many CPU threads; default: all that this process may use. Each takes some 80 MB for 61 tilts of 180 x 512.
     device
         ``cpu``, or a torch device (``cuda``).
     compensate
-        Divide the splat's sinc^2 out (exact to about 1 % for smooth densities). Without it the projection is the
-        transpose of `backprojection.back_project`.
+        Divide the splat's sinc^2 out: exact to 0.2 % for densities as smooth as Gaussians of 1 voxel s.d. (0.6 % at
+        45 degrees). Without it the projection is the transpose of `backprojection.back_project`.
     out
         (t, y, width) float32 to write into, for instance a memory map.
 
@@ -193,7 +193,7 @@ def in_threads(work: Callable[[slice], None], blocks: Iterable[slice], threads: 
 
 
 def _sharpen(images: Images, margin: int) -> Images:
-    """(..., 2 (margin + u + margin)) half-pixel columns -> (..., u): the triangle's transfer divided out, margins cut."""
+    """(..., 4 (margin + u + margin)) fine columns -> (..., u): the triangle's transfer divided out, margins cut."""
     width = images.shape[-1] // OVERSAMPLING
     size = fft.next_fast_len(width + MARGIN_PX, real=True)
     spectrum = fft.rfft(images, n=OVERSAMPLING * size, axis=-1)[..., : size // 2 + 1]
