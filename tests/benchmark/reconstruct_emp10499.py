@@ -3,8 +3,8 @@
     python -m tests.benchmark.reconstruct_emp10499 ../shared/data/tomograms/emp10499 --out runs/reconstruct_emp10499
 
 Prints correlations with the provided 10 A crop and 20 A volume, the width of the gold beads at half maximum (median
-over the ones that the pseudo-labels call gold), seconds and peak memory; ``--out`` also gets a picture (ours above,
-theirs below). The provided volumes are int8: beads may be clipped there, which makes them look wider.
+over the ones that the pseudo-labels call gold), seconds and peak memory; ``--out`` also gets pictures (ours on the
+left). The provided volumes are int8: beads may be clipped there, which makes them look wider.
 """
 
 from __future__ import annotations
@@ -106,16 +106,15 @@ def half_width(profile: Array, at: int) -> float:
     return float(edges[1] - edges[0])
 
 
-def picture(ours: Array, theirs: Array, path: Path) -> None:
-    """Central slices (mean of 3) through z and y side by side, ours above theirs."""
-    rows = []
+def picture(ours: Array, theirs: Array, path: Path, thick: int = 5) -> None:
+    """Central slices through z (above) and y (below), averaged over some planes; ours on the left."""
+    sides = []
     for volume in (ours, theirs):
         z, y = volume.shape[0] // 2, volume.shape[1] // 2
-        flat = np.asarray(volume[z - 1 : z + 2], "f4").mean(axis=0)
-        upright = np.asarray(volume[:, y - 1 : y + 2], "f4").mean(axis=1)
-        pad = np.full((flat.shape[0] - upright.shape[0], upright.shape[1]), 128, np.uint8)
-        rows.append(np.concatenate([to_grey(flat), np.concatenate([to_grey(upright), pad])], axis=1))
-    Image.fromarray(np.concatenate(rows)).save(path)
+        flat = np.asarray(volume[z - thick // 2 : z + thick // 2 + 1], "f4").mean(axis=0)
+        upright = np.asarray(volume[:, y - thick // 2 : y + thick // 2 + 1], "f4").mean(axis=1)
+        sides.append(np.concatenate([to_grey(flat), to_grey(upright)]))
+    Image.fromarray(np.concatenate(sides, axis=1)).save(path)
 
 
 def run(folder: Path, out: Path | None = None, threads: int | None = None) -> dict[str, object]:
@@ -147,6 +146,7 @@ def run(folder: Path, out: Path | None = None, threads: int | None = None) -> di
         crop, _ = read_mrc(folder / "00254_10A_crop.mrc")
         inside = tuple(slice(start, start + size) for start, size in zip(CROP, crop.shape, strict=True))
         picture(ours[inside], crop, out / "slices_10A.png")
+        picture(bin2(ours), full, out / "slices_20A.png")
         (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     return figures
 

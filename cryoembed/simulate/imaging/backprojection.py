@@ -148,9 +148,9 @@ def reconstruct(
     """
     geometry.check_images(len(images))
     kept = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[tilts]
+    if not len(images[kept]):
+        raise InputError(f"no tilt is left of {len(images)} for the {tilts!r} half; expected two or more")
     geometry = geometry.subset(kept)
-    if not len(geometry):
-        raise InputError(f"no tilt is left of {len(images)} for the {tilts!r} half")
     centre_zyx = centre_index(shape_zyx) if centre is None else centre
     whole = float(round(centre_zyx[1]))
     # what is left of a row is taken up by the resampling: row r shows what row r + rest would
