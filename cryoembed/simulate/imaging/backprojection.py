@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.alignment import align, fourier_crop
+from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.geometry import TiltGeometry, centre_index, tilt_vectors
-from cryoembed.simulate.imaging.projection import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.weighting import angular_weights, dose_weights, ramp_filter
 
 Images = npt.NDArray[np.float32]
@@ -154,9 +154,11 @@ def reconstruct(
     centre_zyx = centre_index(shape_zyx) if centre is None else centre
     whole = float(round(centre_zyx[1]))
     # what is left of a row is taken up by the resampling: row r shows what row r + rest would
-    aligned = align(images[kept], geometry, offset_px=((whole - centre_zyx[1]) * binning, 0.0))
+    aligned = align(images[kept], geometry, offset_px=((whole - centre_zyx[1]) * binning, 0.0), threads=threads)
     aligned = fourier_crop(aligned, binning)
-    filtered = ramp_filter(aligned, pixel_size * binning, tilts_deg=geometry.tilts_deg, doses=geometry.doses, hann=hann)
+    filtered = ramp_filter(
+        aligned, pixel_size * binning, tilts_deg=geometry.tilts_deg, doses=geometry.doses, hann=hann, threads=threads
+    )
     filtered /= np.float32(binning)  # line integrals were counted in fine voxels
     return back_project(
         filtered,

@@ -8,9 +8,6 @@ pixel wide until the images are cut to their own band, which costs no more sums.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +15,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.geometry import tilt_vectors
 
 Images = npt.NDArray[np.float32]
@@ -67,7 +65,7 @@ def project(
         If the volume has not three axes, a tilt is no number, or ``out`` has another shape.
     """
     cosines, sines = tilt_vectors(tilts_deg)
-    check_volume(volume_zyx)
+    _check_volume(volume_zyx)
     depth, height, length = volume_zyx.shape
     width = length if width_px is None else int(width_px)
     if width < 1:
@@ -129,7 +127,7 @@ def project_slabs(
     from cryoembed.simulate.imaging.splat import LANES, from_lanes, splat_slabs, to_lanes
 
     (cosine,), (sine,) = tilt_vectors(tilt_deg)
-    check_volume(volume_zyx)
+    _check_volume(volume_zyx)
     if not slab_vox >= 1:
         raise InputError(f"slab_vox is {slab_vox}; expected the thickness of a slab in voxels, 1 or more")
     depth, height, length = volume_zyx.shape
@@ -160,36 +158,10 @@ def slab_count(shape_zyx: tuple[int, int, int], tilt_deg: float, slab_vox: float
     return max(int(np.ceil(2 * half / slab_vox - 1e-9)), 1)
 
 
-def check_volume(volume_zyx: npt.NDArray[Any]) -> None:
+def _check_volume(volume_zyx: npt.NDArray[Any]) -> None:
     """Raise `InputError` unless there are three axes, none of them empty."""
     if volume_zyx.ndim != 3 or 0 in volume_zyx.shape:
         raise InputError(f"a volume of shape {volume_zyx.shape} came; expected (z, y, x), none of them empty")
-
-
-def check_out(out: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """``out`` if its shape is right, a new array if it is None."""
-    if out is None:
-        return np.empty(shape, dtype=np.float32)
-    if out.shape != shape or out.dtype != np.float32:
-        raise InputError(f"out is {out.dtype} of shape {out.shape}; expected float32 of shape {shape}")
-    return out
-
-
-def row_blocks(height: int, size: int) -> list[slice]:
-    """Slices of ``size`` rows that cover all of them."""
-    return [slice(start, min(start + size, height)) for start in range(0, height, size)]
-
-
-def in_threads(work: Callable[[slice], None], blocks: Iterable[slice], threads: int | None) -> None:
-    """Run ``work`` on every block; the work itself must let go of the GIL."""
-    count = _usable_threads() if threads is None else max(int(threads), 1)
-    if count == 1:
-        for block in blocks:
-            work(block)
-        return
-    with ThreadPoolExecutor(count) as pool:
-        for _ in pool.map(work, blocks):
-            pass
 
 
 def _sharpen(images: Images, margin: int) -> Images:
@@ -199,7 +171,3 @@ def _sharpen(images: Images, margin: int) -> Images:
     spectrum = fft.rfft(images, n=OVERSAMPLING * size, axis=-1)[..., : size // 2 + 1]
     spectrum /= np.sinc(np.fft.rfftfreq(size) / OVERSAMPLING).astype(np.float32) ** 2
     return np.asarray(fft.irfft(spectrum, n=size, axis=-1)[..., margin : width - margin], dtype=np.float32)
-
-
-def _usable_threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

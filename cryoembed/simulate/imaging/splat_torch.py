@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cryoembed.errors import InputError
+
 Centre = tuple[float, float, float]  # z, x, u
 
 
@@ -25,6 +27,7 @@ def project_rows(
     """(z, y, x) -> (t, y, u), as `splat.splat` does."""
     import torch
 
+    _check_device(device)
     depth, height, length = volume.shape
     dense = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32)).to(device)
     dense = dense.permute(0, 2, 1).reshape(depth * length, height)
@@ -47,6 +50,7 @@ def back_project_rows(
     """(t, y, u) -> (z, y, x), as `splat.gather` does."""
     import torch
 
+    _check_device(device)
     _, height, width = images.shape
     volume = torch.zeros((depth * length, height), device=device)
     for t, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
@@ -54,6 +58,13 @@ def back_project_rows(
         image = torch.from_numpy(np.ascontiguousarray(images[t].T, dtype=np.float32)).to(device)
         volume += _product(voxels, columns, weights, depth * length, image)
     return volume.reshape(depth, length, height).permute(0, 2, 1).contiguous().cpu().numpy()
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device {device!r} was asked for and torch finds no GPU; give 'cpu'")
 
 
 def _product(rows: Any, columns: Any, weights: Any, count: int, dense: Any) -> Any:

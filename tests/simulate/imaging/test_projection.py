@@ -162,16 +162,22 @@ def test_memory_maps_and_threads_change_nothing(tmp_path):
     np.testing.assert_array_equal(np.asarray(out), expected)
 
 
-def test_torch_gives_the_same_images():
+@pytest.mark.parametrize("compensate", [False, True])
+def test_torch_gives_the_same_images(compensate):
     pytest.importorskip("torch")
-    from cryoembed.simulate.imaging.geometry import tilt_vectors
-    from cryoembed.simulate.imaging.splat_torch import project_rows
-
-    volume = np.random.default_rng(0).random((14, 40, 33), dtype=np.float32)
+    volume = np.random.default_rng(0).random((14, 140, 33), dtype=np.float32)
     tilts = [-70.0, -45.0, 0.0, 12.0, 90.0]
-    expected = project(volume, tilts, compensate=False)
-    images = project_rows(volume, *tilt_vectors(tilts), (7.0, 16.0, 16.0), 33, "cpu")
+    expected = project(volume, tilts, compensate=compensate)
+    images = project(volume, tilts, compensate=compensate, device="cpu:0")  # torch's name: its own path
     assert np.abs(images - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_gpu_that_is_not_there_is_told():
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="no GPU"):
+        project(np.zeros((3, 4, 5), np.float32), [0.0], device="cuda")
 
 
 def test_projecting_on_the_cpu_needs_no_torch():
