@@ -159,7 +159,8 @@ def reconstruct(
     whole = float(round(centre_zyx[1]))
     # what is left of a row is taken up by the resampling: row r shows what row r + rest would
     offset = ((whole - centre_zyx[1]) * binning, 0.0)
-    filtered = fourier_crop(align(images[kept], geometry, offset_px=offset, threads=threads), binning)
+    raw = images if tilts == "all" else images[kept]  # no copy of a memory map
+    filtered = fourier_crop(align(raw, geometry, offset_px=offset, threads=threads), binning)
     ramp_filter(  # in place: the images are there twice at most
         filtered,
         pixel_size * binning,
