@@ -41,6 +41,7 @@ class Canvas:
         self.blocked = np.zeros(shape, dtype=np.bool_)  # occupied, or nearer than the gap to it
         self.rows: list[dict[str, object]] = []
         self.filled = 0  # voxels of particles
+        self.paths: list[tuple[int, str, npt.NDArray[np.float64]]] = []  # id, label, (n, 3) zyx A of each filament
         self._chain: Volume | None = None  # density of the chain being placed
 
     def label_id(self, label: str) -> int:
