@@ -45,6 +45,10 @@ class Template:
         Point group (Schoenflies): C1, C7, D2, O, ...
     split
         Whether networks may see this species in training.
+    origin_offset_zyx
+        A: from the template's centre to the origin of the frame it came in (a map's box centre, a PDB file's origin).
+    membrane
+        Whether the species sits in a membrane: the membrane's mid-plane then goes through that origin, its normal is z.
 
     Raises
     ------
@@ -58,6 +62,8 @@ class Template:
     mass_kda: float
     symmetry: str = "C1"
     split: Split = "train"
+    origin_offset_zyx: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    membrane: bool = False
 
     def __post_init__(self) -> None:
         if self.density.ndim != 3 or len(set(self.density.shape)) != 1:

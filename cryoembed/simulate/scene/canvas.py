@@ -18,6 +18,7 @@ from cryoembed.simulate.scene.objects import Solid
 from cryoembed.simulate.scene.search import any_free, block_around, first_free, free_but_for
 
 Shape = tuple[int, int, int]
+Window = tuple[slice, slice, slice]
 Stamp = tuple[Volume, Mask, tuple[float, float, float]]  # cubes (n, n, n) and their centre (zyx, voxels)
 Voxels = npt.NDArray[np.int64]  # (n, 3) zyx
 _ORIENTATIONS = 4  # tried before a particle is given up
@@ -42,11 +43,19 @@ class Canvas:
         self.rows: list[dict[str, object]] = []
         self.filled = 0  # voxels of particles
         self.paths: list[tuple[int, str, npt.NDArray[np.float64]]] = []  # id, label, (n, 3) zyx A of each filament
+        self._bounds = (np.zeros(3, dtype=np.int64), np.array(shape) - 1)  # first and last voxel that is not blocked
         self._chain: Volume | None = None  # density of the chain being placed
 
     def label_id(self, label: str) -> int:
         """The class number of a label."""
         return self.classes.index(label) + 1
+
+    def confine(self, room: Mask) -> None:
+        """Nothing is placed outside of ``room`` (z, y, x) from now on; what is there stays."""
+        self.blocked |= ~room
+        spans = [np.flatnonzero(room.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+        if all(map(len, spans)):
+            self._bounds = np.array([span[0] for span in spans]), np.array([span[-1] for span in spans])
 
     def place(
         self,
@@ -164,6 +173,23 @@ class Canvas:
         self._claim(masks, label_id)
         return True
 
+    def claim_row(self, row: dict[str, object]) -> int:
+        """Begin an object that `write_window` fills; its id."""
+        self.rows.append(dict(row))
+        return len(self.rows)
+
+    def drop_row(self, instance: int) -> None:
+        """Take back the last object, of which nothing was written."""
+        assert instance == len(self.rows)
+        self.rows.pop()
+
+    def write_window(self, window: Window, density: Volume, mask: Mask, label_id: int) -> None:
+        """Add a part of the last object, whose gap the caller keeps."""
+        self.density[window] += density
+        self.occupancy[window][mask] = len(self.rows)
+        self.class_mask[window][mask] = label_id
+        self.blocked[window] |= mask
+
     def _add_chain(self, stamps: Sequence[Stamp], overlap: Literal["max", "add"]) -> None:
         if self._chain is None and overlap == "max":
             self._chain = np.zeros(self.shape, dtype=np.float32)
@@ -187,10 +213,11 @@ class Canvas:
 
     def _range(self, offsets: Voxels, may_stick_out: bool) -> tuple[Voxels, Voxels]:
         """First and last voxel that a particle's centre may take; none if the last lies before the first."""
-        size = np.array(self.shape)
+        low, high = self._bounds
         if may_stick_out or len(offsets) == 0:
-            return np.zeros(3, dtype=np.int64), size - 1 if len(offsets) else np.full(3, -1)
-        low, high = -offsets.min(axis=0) + self.margin, size - 1 - offsets.max(axis=0) - self.margin
+            return low, high if len(offsets) else low - 1
+        low = np.maximum(low, self.margin) - offsets.min(axis=0)
+        high = np.minimum(high, np.array(self.shape) - 1 - self.margin) - offsets.max(axis=0)
         return np.ceil(low).astype(np.int64), np.floor(high).astype(np.int64)
 
     def _free_place(
@@ -246,6 +273,23 @@ class Canvas:
         table = pd.DataFrame({name: [row.get(name, np.nan) for row in self.rows] for name in _COLUMNS})
         table.insert(0, "tomogram", tomogram)
         return Particles(table.assign(instance=np.arange(1, len(table) + 1)))
+
+    def filaments(self) -> pd.DataFrame | None:
+        """The paths of filaments, one row per point; None if there are none."""
+        if not self.paths:
+            return None
+        parts = [
+            pd.DataFrame(
+                {
+                    "instance": instance,
+                    "label": label,
+                    "point": np.arange(len(path)),
+                    **dict(zip("zyx", path.T, strict=True)),
+                }
+            )
+            for instance, label, path in self.paths
+        ]
+        return pd.concat(parts, ignore_index=True)
 
 
 def _named(template: Template) -> dict[str, object]:

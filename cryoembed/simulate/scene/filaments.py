@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.density.template import Mask, Template
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.lattices import ACTIN_RADIUS, STARTS, WALL, actin, microtubule, microtubule_radius
 from cryoembed.simulate.scene.paths import Path, smooth_path, worm_like_chain
@@ -61,8 +61,18 @@ def place_filaments(
     *,
     resolution: float,
     subunit: Template | None = None,
+    room: Mask | None = None,
 ) -> int:
     """Place the filaments of a spec where they find room; how many found none.
+
+    Parameters
+    ----------
+    resolution
+        A, of the density.
+    subunit
+        A template instead of the built-in pseudo-atoms.
+    room
+        (z, y, x) where the sample is; filaments that run from face to face end at its borders.
 
     Raises
     ------
@@ -73,7 +83,7 @@ def place_filaments(
     for _ in range(int(generator.integers(spec.count[0], spec.count[1] + 1))):
         protofilaments = int(generator.choice(spec.protofilaments))
         radius = ACTIN_RADIUS if spec.kind == "actin" else microtubule_radius(protofilaments) + WALL / 2
-        path = _free_path(canvas, spec, radius, generator)
+        path = _free_path(canvas, spec, radius, generator, room)
         if path is None:
             missed += 1
         elif spec.kind == "actin":
@@ -114,11 +124,13 @@ def stiff_path(
     return smooth_path(nodes, first_normal=phase)
 
 
-def _free_path(canvas: Canvas, spec: FilamentSpec, radius: float, generator: np.random.Generator) -> Path | None:
+def _free_path(
+    canvas: Canvas, spec: FilamentSpec, radius: float, generator: np.random.Generator, room: Mask | None
+) -> Path | None:
     cut = spec.length is None
     for _ in range(_TRIES):
         path = stiff_path(spec, canvas.shape, canvas.voxel_size, generator)
-        path = _visible(path, canvas, radius) if cut else path
+        path = _visible(path, canvas, radius, room) if cut else path
         if cut and path.length < _SHORTEST:
             continue
         if tube_is_free(canvas.blocked, path, radius, canvas.voxel_size, may_stick_out=cut):
@@ -126,10 +138,17 @@ def _free_path(canvas: Canvas, spec: FilamentSpec, radius: float, generator: np.
     return None
 
 
-def _visible(path: Path, canvas: Canvas, radius: float) -> Path:
-    """The stretch around the middle whose tube touches the volume."""
+def _visible(path: Path, canvas: Canvas, radius: float, room: Mask | None) -> Path:
+    """The stretch around the middle whose tube touches the volume and lies in the room."""
     size = (np.array(canvas.shape) - 1) * canvas.voxel_size
     inside = np.all((path.points > -radius) & (path.points < size + radius), axis=1)
+    if room is not None:
+        turns = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+        _, frames = path.at(np.arange(len(path.points)) * path.spacing)
+        rim = np.stack([0 * turns, np.sin(turns), np.cos(turns)]) * radius
+        index = np.floor((path.points[:, :, None] + frames @ rim) / canvas.voxel_size + 0.5).astype(np.int64)
+        clipped = np.clip(index, 0, np.array(canvas.shape)[:, None] - 1)
+        inside &= room[clipped[:, 0], clipped[:, 1], clipped[:, 2]].all(axis=1)
     middle = len(inside) // 2
     after = np.flatnonzero(~inside[middle:])
     before = np.flatnonzero(~inside[:middle])

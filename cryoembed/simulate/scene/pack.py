@@ -89,6 +89,8 @@ def pack(
         If the arguments contradict each other, voxel sizes differ, or a particle is larger than the volume.
         Crowding that can't be reached is no error: the scene says what was reached, and a warning is logged.
     """
+    if not templates:
+        raise InputError("packing: no templates; give at least one species")
     check_species(templates, shape_zyx, voxel_size, margin)
     if (counts is None) == (crowding is None):
         raise InputError("packing: give either counts or crowding")
@@ -207,15 +209,8 @@ def plan_counts(templates: Sequence[Template], counts: Mapping[str, int] | Seque
     return [index for index, number in enumerate(numbers) for _ in range(number)]
 
 
-def check_species(
-    templates: Sequence[Template], room_zyx: Sequence[float], voxel_size: float, margin: float, *, cut: bool = False
-) -> None:
-    """Raise an `InputError` unless names differ, voxel sizes agree and every particle fits into the room (voxels).
-
-    ``cut``: the faces may cut particles, so that none is too large.
-    """
-    if not templates:
-        raise InputError("packing: no templates; give at least one species")
+def check_species(templates: Sequence[Template], room_zyx: Sequence[float], voxel_size: float, margin: float) -> None:
+    """Raise an `InputError` unless names differ, voxel sizes agree and every particle fits into the room (voxels)."""
     names = [template.name for template in templates]
     if len(set(names)) < len(names):
         raise InputError(f"packing: species need different names, got {', '.join(names)}")
@@ -225,7 +220,7 @@ def check_species(
         room = min(room_zyx) * voxel_size - 2 * margin
         # the narrowest way through: a long rod fits lying down, which some random orientation will find
         extent = np.ptp(np.argwhere(template.mask()), axis=0).min() * voxel_size
-        if extent > room and not cut:
+        if extent > room:
             raise InputError(
                 f"box of {min(room_zyx):.0f} voxels ({room:.0f} A inside the margin) is smaller than the particle "
                 f"{template.name} ({extent:.0f} A); make the volume larger or leave the species out"

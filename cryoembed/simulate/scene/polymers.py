@@ -1,14 +1,13 @@
-"""Filaments and chains of a sample, in the order in which they are placed, and their paths as a table."""
+"""Filaments and chains of a sample, in the order in which they are placed, and the labels they bring."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.density.template import Mask, Template
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.chains import ChainSpec, place_chains
 from cryoembed.simulate.scene.filaments import FilamentSpec, place_filaments
@@ -30,8 +29,14 @@ def place_polymers(
     generator: np.random.Generator,
     *,
     resolution: float,
+    room: Mask | None = None,
 ) -> dict[str, int]:
     """Place stiff filaments first, then chains; label -> how many found no room.
+
+    Parameters
+    ----------
+    room
+        (z, y, x) where the sample (the cell) is; None: everywhere.
 
     Raises
     ------
@@ -44,21 +49,10 @@ def place_polymers(
         if spec.structure is not None and spec.structure not in species:
             raise InputError(f"{spec.kind} of {spec.structure!r}: no such species; known: {', '.join(species)}")
         subunit = None if spec.structure is None else species[spec.structure]
-        lacking = place_filaments(canvas, spec, generator, resolution=resolution, subunit=subunit)
+        lacking = place_filaments(canvas, spec, generator, resolution=resolution, subunit=subunit, room=room)
         missed[spec.kind] = missed.get(spec.kind, 0) + lacking
     for chain in sorted(chains, key=lambda chain: chain.beads is None):
         lacking = place_chains(canvas, chain, generator, resolution=resolution, species=species)
         missed[chain.kind] = missed.get(chain.kind, 0) + lacking
     return {label: count for label, count in missed.items() if count}
 
-
-def path_table(canvas: Canvas) -> pd.DataFrame:
-    """One row per point of every filament: instance (the occupancy id), label, point, z, y, x (A)."""
-    columns = ["instance", "label", "point", "z", "y", "x"]
-    parts = [
-        pd.DataFrame(
-            {"instance": np.int32(instance), "label": label, "point": np.arange(len(points), dtype=np.int32)}
-        ).assign(z=points[:, 0], y=points[:, 1], x=points[:, 2])
-        for instance, label, points in canvas.paths
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
