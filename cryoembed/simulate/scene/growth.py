@@ -92,11 +92,13 @@ def grow(
     its persistence length; then earlier pieces are given up. Free of walls the chain keeps its law.
     """
     wanted = generator.uniform(*length)
-    free = np.flatnonzero(~canvas.blocked.reshape(-1))
     growing = _Growing(canvas, law, None if bead is None else bead.surface())
-    for _ in range(_STARTS if len(free) else 0):
-        start = np.array(np.unravel_index(generator.choice(free), canvas.shape)) * canvas.voxel_size
+    for _ in range(_STARTS):
+        start = _free_voxel(canvas, generator)
+        if start is None:
+            return []
         direction = generator.normal(size=3)
+        start = start * canvas.voxel_size
         origin, frame = smooth_path([start, start + direction / np.linalg.norm(direction)]).at(0.0)
         failures, stuck, longest = 0, 0, 0.0
         for _ in range(_BUDGET + int(_BUDGET_PER_A * wanted)):
@@ -146,6 +148,15 @@ def thread(law: StringLaw, bead: Bead | None, nodes: Points, frame: Frames) -> P
     at = end - turn @ inner[0]
     inside = Path(bead.path.points @ turn.T + at, bead.path.spacing, turn @ inner_frames[0][:, 2])
     return Piece(string, at, turn, inside, at + turn @ inner[1], turn @ inner_frames[1])
+
+
+def _free_voxel(canvas: Canvas, generator: np.random.Generator) -> Points | None:
+    """A random free voxel (zyx); all of them are looked up only where they are few."""
+    for place in generator.integers(0, canvas.shape, size=(200, 3)):
+        if not canvas.blocked[tuple(place)]:
+            return np.asarray(place, dtype=np.float64)
+    free = np.flatnonzero(~canvas.blocked.reshape(-1))
+    return np.array(np.unravel_index(generator.choice(free), canvas.shape), dtype=np.float64) if len(free) else None
 
 
 class _Growing:

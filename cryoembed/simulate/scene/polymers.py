@@ -55,4 +55,3 @@ def place_polymers(
         lacking = place_chains(canvas, chain, generator, resolution=resolution, species=species)
         missed[chain.kind] = missed.get(chain.kind, 0) + lacking
     return {label: count for label, count in missed.items() if count}
-

@@ -152,7 +152,9 @@ def compose(
     rules = Rules(tries=config.tries, exhaustive=config.particles is None, stick_out=config.stick_out)
     templates = with_complexes(config.complexes, templates)
     envelope = draw_envelope(config.envelope, config.shape, config.voxel_size, generator)
-    subunits = {spec.structure for spec in config.filaments} - set(config.counts if isinstance(config.counts, dict) else ())
+    subunits = {spec.structure for spec in config.filaments} - set(
+        config.counts if isinstance(config.counts, dict) else ()
+    )
     free = [template for template in templates if not template.membrane and template.name not in subunits]
     embedded = [template for template in templates if template.membrane]
     check_species(free, _room(config, envelope), config.voxel_size, config.margin)

@@ -16,7 +16,7 @@ from cryoembed.simulate.density.template import DENSITY_PER_KDA, Volume
 from cryoembed.simulate.scene.paths import Path, Points
 
 Taken = npt.NDArray[np.bool_]
-_REACH = 4.0  # s.d. of a Gaussian that are written: less than 1e-4 of it is cut off per axis, and made good
+_REACH = 3.5  # s.d. of a Gaussian that are written: 5e-4 of it is cut off per axis, and made good
 _STEP = 0.5  # voxels between the discs of a tube
 _HALF_DIAGONAL = math.sqrt(3) / 2  # voxels: how far the nearest voxel may be from a point
 
