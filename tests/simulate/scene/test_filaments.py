@@ -112,6 +112,19 @@ def test_copies_of_a_template_stand_where_the_built_in_subunits_do():
     assert np.ptp(np.linalg.norm(strand.subunits[1][:, :2] - (240, 400), axis=1)) < 1e-6
 
 
+def test_copies_of_a_dimer_stand_on_the_wall_with_their_outside_out():
+    dimer = template_from_atoms("dimer", [(-20, 0, 0), (20, 0, 0), (0, 0, 30)], [2, 2, 1], VOXEL, 110.0)
+    strand = microtubule(_along_x(100, 700), subunit=dimer)
+    assert strand.subunits is not None
+    _, centres, rotations = strand.subunits
+    off = centres - np.array([240, 400, 0]) * (1, 1, 0)
+    assert np.allclose(np.linalg.norm(off[:, :2], axis=1), microtubule_radius(13))
+    outwards = rotations.apply([1, 0, 0])[:, ::-1]
+    assert np.allclose(outwards[:, :2] * microtubule_radius(13), off[:, :2])
+    assert np.allclose(rotations.apply([0, 0, 1]), (1, 0, 0))  # protofilaments run along the axis
+    assert strand.mass_kda == pytest.approx(microtubule(_along_x(100, 700)).mass_kda)
+
+
 def test_the_mid_point_carries_the_id_and_the_lumen_belongs_to_the_tube_but_not_to_the_class():
     canvas = _canvas()
     write_strand(canvas, microtubule(_along_x(100, 800)), resolution=12.0)
