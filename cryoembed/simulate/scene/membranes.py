@@ -133,7 +133,7 @@ def place_membranes(
         for largest in _SHRINK:
             drawn = draw_profile(spec, generator)
             for _ in range(_TRIES):
-                surface = _draw(canvas, spec, largest, generator, [one.surface for one in placed])
+                surface = _draw(canvas, spec, drawn, largest, generator, [one.surface for one in placed])
                 profile = drawn.within(surface)
                 if _fits(canvas, surface, profile, inside, cut_by, spec.stick_out):
                     found = draw_membrane(canvas, surface, profile, spec.label, cut_by=cut_by)
@@ -196,25 +196,45 @@ def settle(canvas: Canvas, membrane: Membrane, generator: np.random.Generator) -
 
 
 def _draw(
-    canvas: Canvas, spec: MembraneSpec, largest: float, generator: np.random.Generator, others: list[Surface]
+    canvas: Canvas,
+    spec: MembraneSpec,
+    profile: Profile,
+    largest: float,
+    generator: np.random.Generator,
+    others: list[Surface],
 ) -> Surface:
-    size = np.array(canvas.shape) * canvas.voxel_size
-    centre = generator.uniform(0, size - canvas.voxel_size)
+    """A shape of random size and orientation, its centre anywhere it may be."""
+    last = (np.array(canvas.shape) - 1) * canvas.voxel_size
+    shape = _shape(spec, largest, generator, others, last)
+    low = np.zeros(3)
+    if not spec.stick_out and not isinstance(shape, Sheet):
+        low = np.minimum(shape.extent + profile.half + shape.waves.highest, last / 2)
+    return replace(shape, centre=generator.uniform(low, last - low))
+
+
+def _shape(
+    spec: MembraneSpec,
+    largest: float,
+    generator: np.random.Generator,
+    others: list[Surface],
+    last: npt.NDArray[np.float64],
+) -> Surface:
+    nowhere = np.zeros(3)
     axes = matrices_zyx(random_rotations(1, generator))[0]
     amplitude = generator.uniform(*spec.undulation)
     waves = draw_waves(generator, amplitude, spec.wavelength, in_plane=spec.kind == "flat")
     if spec.kind == "flat":
         if others and generator.random() < 0.7:  # planes in any two directions meet: most lie along those before
             axes = _tilted(others[-1].axes, generator)
-        return Sheet(centre, axes, waves)
-    high = min(spec.radius[1], 0.45 * float(np.sort(size)[1]))
+        return Sheet(nowhere, axes, waves)
+    high = min(spec.radius[1], 0.45 * float(np.sort(last)[1]))
     high = max(high * largest, min(spec.radius[0], high))
     radius = generator.uniform(min(spec.radius[0], high), high)
     if spec.kind == "torus":
         minor = min(generator.uniform(*spec.minor_radius), 0.6 * radius)
-        return Torus(centre, axes, waves, radius, minor)
+        return Torus(nowhere, axes, waves, radius, minor)
     aspect = np.exp(generator.normal(0, 0.12, size=3)) if spec.kind == "ellipsoid" else np.ones(3)
-    return Ellipsoid(centre, axes, waves, radius * aspect / np.prod(aspect) ** (1 / 3))
+    return Ellipsoid(nowhere, axes, waves, radius * aspect / np.prod(aspect) ** (1 / 3))
 
 
 def _tilted(axes: npt.NDArray[np.float64], generator: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -225,6 +225,8 @@ def _place_membranes(
 
 def _place_gold(canvas: Canvas, config: SampleConfig, envelope: Envelope, generator: np.random.Generator) -> None:
     """Beads anywhere in the ice, never inside a cell."""
+    if config.fiducials[1] == 0:
+        return
     cell, before = envelope.cell_mask, canvas.blocked
     if cell is not None:
         canvas.blocked = before | cell
@@ -233,7 +235,7 @@ def _place_gold(canvas: Canvas, config: SampleConfig, envelope: Envelope, genera
         if not canvas.place_solid(bead, canvas.label_id("fiducial"), generator, config.tries):
             logger.warning("no place was found for one more gold bead; ask for fewer")
             break
-    if cell is not None and config.fiducials[1] > 0:
+    if cell is not None:
         gold = canvas.class_mask == canvas.label_id("fiducial")
         canvas.blocked = before | gold
         block_around(canvas.blocked, np.argwhere(gold), canvas.gap)
