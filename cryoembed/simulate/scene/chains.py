@@ -14,13 +14,15 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene import dna
 from cryoembed.simulate.scene.canvas import Canvas
-from cryoembed.simulate.scene.growth import Bead, Piece, StringLaw, grow
+from cryoembed.simulate.scene.growth import Ground, grow
 from cryoembed.simulate.scene.paths import Path, rotations_of
 from cryoembed.simulate.scene.strand import Strand, write_particle, write_strand
+from cryoembed.simulate.scene.strings import Bead, Piece, StringLaw
 
 logger = logging.getLogger(__name__)
 Kind = Literal["dna", "mrna"]
 NUCLEOSOME = "nucleosome"
+_RIM = 250.0  # A beyond the side faces in which chains that these cut may grow
 _BARE = (60.0, 200.0)  # A grown at once where there are no beads
 
 
@@ -37,6 +39,7 @@ class ChainSpec(Config):
     beads: str | None = None  # "nucleosome" or a species
     spacing: tuple[float, float] = (66.0, 266.0)  # A of free string between beads (20 to 80 bp)
     persistence: float | None = Field(default=None, gt=0)  # A; None: 500 (dna), 100 (mrna)
+    cut: bool = True  # whether the side faces of the volume may cut it
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -79,9 +82,11 @@ def place_chains(
         If ``beads`` names no species.
     """
     bead = _bead(spec, canvas.voxel_size, resolution, species)
+    ground = Ground.of(canvas, rim=_RIM if spec.cut else 0.0)
     missed = 0
     for _ in range(int(generator.integers(spec.count[0], spec.count[1] + 1))):
-        pieces = grow(canvas, spec.law(), bead, spec.length, generator)
+        ground.refresh(canvas)
+        pieces = grow(ground, spec.law(), bead, spec.length, generator)
         if pieces:
             _write(canvas, spec, pieces, bead, resolution)
         missed += not pieces
@@ -118,4 +123,6 @@ def _write(canvas: Canvas, spec: ChainSpec, pieces: Sequence[Piece], bead: Bead 
     write_strand(canvas, strand, resolution, pieces=[piece.string for piece in pieces])
     for piece in pieces if bead is not None else ():
         assert bead is not None
-        write_particle(canvas, bead.template, piece.at, rotations_of(piece.turn))
+        nearest = np.floor(piece.at / canvas.voxel_size + 0.5)
+        if np.all((nearest >= 0) & (nearest < canvas.shape)):  # the others lie beyond the faces
+            write_particle(canvas, bead.template, piece.at, rotations_of(piece.turn))

@@ -11,7 +11,8 @@ from cryoembed.simulate.density.template import DENSITY_PER_KDA
 from cryoembed.simulate.scene import dna
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.chains import ChainSpec, place_chains
-from cryoembed.simulate.scene.growth import Bead, grow, string_nodes, thread
+from cryoembed.simulate.scene.growth import Ground, grow
+from cryoembed.simulate.scene.strings import Bead, string_nodes, thread
 
 CLASSES = ("dna", "mrna", "nucleosome", "polymerase")
 SHAPE = (50, 90, 90)
@@ -29,7 +30,7 @@ def _canvas(gap=0.0, shape=SHAPE):
 @pytest.fixture(scope="module")
 def chromatin():
     canvas = _canvas()
-    spec = ChainSpec(beads="nucleosome", count=(4, 4), length=(2500, 5000))
+    spec = ChainSpec(beads="nucleosome", count=(4, 4), length=(2500, 5000), cut=False)
     missed = place_chains(canvas, spec, np.random.default_rng(4), resolution=12.0, species={})
     assert missed == 0
     return canvas
@@ -89,7 +90,7 @@ def test_the_helix_passes_into_a_nucleosome_smoothly_and_in_phase(generator):
 def test_a_bare_chain_avoids_itself_and_stays_inside(generator):
     canvas = _canvas(shape=(40, 60, 60))
     law = ChainSpec().law()
-    pieces = grow(canvas, law, None, (6000.0, 6000.0), generator)
+    pieces = grow(Ground.of(canvas), law, None, (6000.0, 6000.0), generator)
     points = np.concatenate([piece.string.points for piece in pieces])
     assert (points > 0).all()
     assert (points < (np.array(canvas.shape) - 1) * 10.0).all()
@@ -101,7 +102,7 @@ def test_a_bare_chain_avoids_itself_and_stays_inside(generator):
 
 def test_dna_passes_through_the_middle_of_a_polymerase(polymerase, generator):
     canvas = _canvas()
-    spec = ChainSpec(beads="polymerase", count=(2, 2), length=(1500, 2500), spacing=(200, 400))
+    spec = ChainSpec(beads="polymerase", count=(2, 2), length=(1500, 2500), spacing=(200, 400), cut=False)
     assert place_chains(canvas, spec, generator, resolution=12.0, species={"polymerase": polymerase}) == 0
     centres = np.array([[row[a] for a in "zyx"] for row in canvas.rows if row["label"] == "polymerase"])
     path = np.concatenate([points for _, _, points in canvas.paths])
@@ -114,7 +115,7 @@ def test_dna_passes_through_the_middle_of_a_polymerase(polymerase, generator):
 
 def test_ribosomes_follow_each_other_on_an_mrna(polymerase, generator):
     canvas = _canvas()
-    spec = ChainSpec(kind="mrna", beads="polymerase", count=(1, 1), length=(1500, 1500), spacing=(100, 120))
+    spec = ChainSpec(kind="mrna", beads="polymerase", count=(1, 1), length=(1500, 1500), spacing=(100, 120), cut=False)
     place_chains(canvas, spec, generator, resolution=12.0, species={"polymerase": polymerase})
     assert canvas.rows[0]["label"] == "mrna"
     assert sum(row["label"] == "polymerase" for row in canvas.rows) >= 4
@@ -128,9 +129,25 @@ def test_a_chain_leaves_what_is_taken_alone(generator):
     assert not canvas.occupancy[:, :45].any()
 
 
+def test_side_faces_may_cut_chains_but_never_a_bead_from_its_centre(generator):
+    canvas = _canvas()
+    spec = ChainSpec(beads="nucleosome", count=(8, 8), length=(2000, 4000))
+    place_chains(canvas, spec, generator, resolution=12.0, species={})
+    size = (np.array(canvas.shape) - 1) * 10.0
+    path = np.concatenate([points for _, _, points in canvas.paths])
+    assert (path[:, 0] >= 0).all()
+    assert (path[:, 0] <= size[0]).all()
+    assert ((path[:, 1:] < 0) | (path[:, 1:] > size[1:])).any()
+    for number, row in enumerate(canvas.rows, start=1):
+        assert canvas.occupancy[tuple(round(float(row[axis]) / 10.0) for axis in "zyx")] == number
+    beads = [number for number, row in enumerate(canvas.rows, start=1) if row["label"] == "nucleosome"]
+    assert canvas.density.sum() <= sum(float(row["mass_kda"]) for row in canvas.rows) * DENSITY_PER_KDA / 1000
+    assert np.bincount(canvas.occupancy.reshape(-1))[beads].min() > 50
+
+
 def test_the_same_seed_grows_the_same_chain(chromatin):
     canvas = _canvas()
-    spec = ChainSpec(beads="nucleosome", count=(4, 4), length=(2500, 5000))
+    spec = ChainSpec(beads="nucleosome", count=(4, 4), length=(2500, 5000), cut=False)
     place_chains(canvas, spec, np.random.default_rng(4), resolution=12.0, species={})
     assert np.array_equal(canvas.density, chromatin.density)
     assert np.array_equal(canvas.occupancy, chromatin.occupancy)
