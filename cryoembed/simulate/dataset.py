@@ -112,7 +112,7 @@ def simulate_model(config: DatasetConfig, index: int, shared: Sequence[Template]
     if config.separate_species:
         templates = [template for template in templates if template.split == split]
     templates += _random_templates(config.fresh_phantoms, config, generator, split)
-    if not templates:
+    if not templates and not (config.filaments or config.chains):
         raise InputError(f"model_{index} is for {split}, but no species is; add some or set separate_species: false")
     sample: SampleConfig = config
     if config.separate_species and isinstance(config.counts, dict):

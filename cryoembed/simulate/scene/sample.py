@@ -15,8 +15,11 @@ from cryoembed.simulate.density.phantoms import FAMILIES, MASS_RANGE_KDA, Family
 from cryoembed.simulate.density.structures import StructureSpec
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene.canvas import Canvas
+from cryoembed.simulate.scene.chains import ChainSpec
+from cryoembed.simulate.scene.complexes import ComplexSpec, with_complexes
 from cryoembed.simulate.scene.embedded import area_um2, place_membrane_proteins
 from cryoembed.simulate.scene.envelope import Envelope, EnvelopeConfig, draw_envelope
+from cryoembed.simulate.scene.filaments import FilamentSpec
 from cryoembed.simulate.scene.membranes import (
     Membrane,
     MembraneSpec,
@@ -36,6 +39,7 @@ from cryoembed.simulate.scene.pack import (
     plan_counts,
     size_chances,
 )
+from cryoembed.simulate.scene.polymers import place_polymers, polymer_labels
 from cryoembed.simulate.scene.search import block_around
 from cryoembed.simulate.scene.truth import STRUCTURES, Scene, shortfall
 
@@ -74,6 +78,9 @@ class SampleConfig(Config):
     membranes: tuple[MembraneSpec, ...] = ()  # more of them, by shape
     membrane_proteins: tuple[int, int] | None = None  # per model; or
     membrane_protein_density: tuple[float, float] | None = None  # per square micrometre of membrane
+    filaments: tuple[FilamentSpec, ...] = ()  # microtubules and actin
+    chains: tuple[ChainSpec, ...] = ()  # DNA and mRNA, with nucleosomes or species as beads
+    complexes: tuple[ComplexSpec, ...] = ()  # species put together from others
     fiducials: tuple[int, int] = (0, 0)
     fiducial_diameter: tuple[float, float] = (80.0, 120.0)  # A
 
@@ -81,10 +88,11 @@ class SampleConfig(Config):
     def _consistent(self) -> SampleConfig:
         if min(self.shape) < 8:
             raise ValueError(f"shape {self.shape}: every side needs at least 8 voxels")
-        if sum(way is not None for way in (self.counts, self.crowding, self.particles)) != 1:
-            raise ValueError("give either counts or crowding or particles")
-        if not (self.phantoms or self.random_phantoms or self.fresh_phantoms or self.structures):
+        species = self.phantoms or self.random_phantoms or self.fresh_phantoms or self.structures
+        if not (species or self.filaments or self.chains):
             raise ValueError("no species: give phantoms, random_phantoms, fresh_phantoms or structures")
+        if sum(way is not None for way in (self.counts, self.crowding, self.particles)) != bool(species):
+            raise ValueError("give either counts or crowding or particles" if species else "nothing to count or crowd")
         if not 0 < self.mass_range_kda[0] <= self.mass_range_kda[1]:
             raise ValueError(f"mass_range_kda {self.mass_range_kda}: expected a rising range of positive masses")
         ranges = ("vesicles", "fiducials", "particles", "membrane_proteins", "membrane_protein_density")
@@ -108,6 +116,7 @@ class SampleConfig(Config):
     def structure_labels(self) -> tuple[str, ...]:
         """Classes that are no species which this sample may hold, in the order of `STRUCTURES`."""
         held = {spec.label for spec in self.membranes if spec.count[1] > 0}
+        held |= set(polymer_labels(self.filaments, self.chains))
         if self.vesicles[1] > 0:
             held.add("vesicle")
         if self.envelope.kind == "cell" and self.envelope.membrane:
@@ -141,8 +150,12 @@ def compose(
         that can't be reached are no error: the scene says what was reached, and a warning is logged.
     """
     rules = Rules(tries=config.tries, exhaustive=config.particles is None, stick_out=config.stick_out)
+    templates = with_complexes(config.complexes, templates)
     envelope = draw_envelope(config.envelope, config.shape, config.voxel_size, generator)
-    free = [template for template in templates if not template.membrane]
+    subunits = {spec.structure for spec in config.filaments} - set(
+        config.counts if isinstance(config.counts, dict) else ()
+    )
+    free = [template for template in templates if not template.membrane and template.name not in subunits]
     embedded = [template for template in templates if template.membrane]
     check_species(free, _room(config, envelope), config.voxel_size, config.margin)
     check_species(templates, (float("inf"),), config.voxel_size, 0)
@@ -151,7 +164,7 @@ def compose(
         config.voxel_size,
         gap=config.gap,
         margin=config.margin,
-        classes=(*(template.name for template in templates), *config.structure_labels),
+        classes=tuple(dict.fromkeys((*(template.name for template in templates), *config.structure_labels))),
     )
     if envelope.sample_mask is not None:
         canvas.confine(envelope.sample_mask)
@@ -163,6 +176,15 @@ def compose(
     _place_gold(canvas, config, envelope, generator)
     if envelope.cell_mask is not None:
         canvas.confine(envelope.cell_mask)
+    missed |= place_polymers(
+        canvas,
+        config.filaments,
+        config.chains,
+        templates,
+        generator,
+        resolution=config.resolution,
+        room=envelope.room,
+    )
     room = float(np.prod(config.shape)) if envelope.room is None else float(envelope.room.sum())
     if free:
         missed |= _place_species(canvas, config, free, room, generator, rules)

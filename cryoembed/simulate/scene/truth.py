@@ -15,7 +15,7 @@ from cryoembed.particles import Particles
 from cryoembed.simulate.density.template import Mask, Volume
 
 # classes that are no species, in the order of their class numbers
-STRUCTURES = ("vesicle", "membrane", "microtubule", "actin", "dna", "nucleosome", "fiducial")
+STRUCTURES = ("vesicle", "membrane", "microtubule", "actin", "dna", "mrna", "nucleosome", "fiducial")
 
 
 @dataclass(frozen=True, eq=False)
