@@ -58,7 +58,10 @@ def test_a_cell_is_round_thin_at_its_edge_and_lies_in_ice():
 
 def test_no_film_leaves_the_cell_alone():
     cell = draw(2, **{**CELL, "ice_nm": [0, 0]})
-    assert np.array_equal(cell.sample_mask, cell.cell_mask)
+    assert (cell.sample_mask | ~cell.cell_mask).all()
+    skin = cell.sample_mask & ~cell.cell_mask
+    assert 0 < skin.sum() < 0.5 * cell.cell_mask.sum()
+    assert not cell.sample_mask[:, 0, 0].any()
 
 
 def test_a_sample_thicker_than_the_volume_is_refused():
@@ -117,6 +120,14 @@ def test_particles_are_inside_the_cell_gold_outside(cell):
     assert truth_is_consistent(cell).all()
     assert np.array_equal(cell.lamella_mask, cell.cell_mask)
     assert not cell.occupancy_mask[~cell.sample_mask].any()
+
+
+def test_a_bare_cell_keeps_its_membrane_within_the_sample(make_config, species):
+    config = make_config(shape=[64, 80, 90], envelope={**CELL, "ice_nm": [0, 0]}, counts=3)
+    scene = compose(config, species[:1], np.random.default_rng(3))
+    assert not scene.occupancy_mask[~scene.sample_mask].any()
+    assert truth_is_consistent(scene).all()
+    assert len(scene.particles) == 4
 
 
 def test_a_membrane_bounds_the_cell(cell):

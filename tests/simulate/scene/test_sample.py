@@ -73,6 +73,7 @@ envelopes = st.sampled_from(
         {"kind": "slab", "thickness_nm": [25, 36]},
         {"kind": "lamella", "thickness_nm": [28, 36], "waviness_nm": [0, 3]},
         {"kind": "cell", "thickness_nm": [30, 36], "radius_nm": [20, 35], "offset_nm": [0, 8], "ice_nm": [0, 20]},
+        {"kind": "cell", "thickness_nm": [30, 36], "radius_nm": [60, 90], "ice_nm": [0, 0]},
     ]
 )
 numbers = st.sampled_from([{"counts": 4}, {"crowding": 0.1}, {"crowding": 0.3}, {"particles": [5, 40]}])
