@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
+from cryoembed.io.tilt_table import TiltTable
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,6 +59,33 @@ class TiltGeometry:
             raise InputError(f"magnifications must be above 0, the least is {self.magnifications.min()}")
         if self.doses is not None:
             object.__setattr__(self, "doses", _per_tilt("doses", self.doses, (count,)))
+
+    @classmethod
+    def of_table(cls, table: TiltTable, pixel_size: float) -> TiltGeometry:
+        """From a file's table (`cryoembed.io.tilt_series`), whose offsets are in A; ``table.used`` is left to the caller."""
+        shifts = None if table.axis_offsets is None else table.axis_offsets / pixel_size
+        return cls(table.tilts_deg, shifts, table.axis_angles_deg, doses=table.doses)  # type: ignore[arg-type]
+
+    @classmethod
+    def of_xf(
+        cls, tilts_deg: Floats, matrices: Floats, shifts_xy: Floats, image_shape: tuple[int, int]
+    ) -> TiltGeometry:
+        """From IMOD's transforms (`tilt_series.read_xf`) of images of a shape (v, u).
+
+        IMOD turns about the middle of the image, (n - 1) / 2 as an index, and writes raw to aligned; a stretch or a
+        mirror is refused.
+        """
+        back = np.linalg.inv(matrices)  # in x, y = u, v
+        scale = np.sqrt(np.abs(np.linalg.det(back)))
+        angle = np.arctan2(back[:, 1, 0] - back[:, 0, 1], back[:, 0, 0] + back[:, 1, 1])
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        left = np.abs(back - np.moveaxis(scale * turn, 2, 0)).max(axis=(1, 2))
+        if np.any(left > 0.01 * scale):
+            row = int(np.argmax(left > 0.01 * scale)) + 1
+            raise InputError(f"transform {row} stretches or mirrors the image; expected turn, magnification and shift")
+        middle = np.array([(size - 1) / 2 - size // 2 for size in image_shape])
+        shifts = -np.einsum("tij,tj->ti", back, np.asarray(shifts_xy))[:, ::-1] + middle
+        return cls(tilts_deg, shifts, np.rad2deg(angle), scale)
 
     def __len__(self) -> int:
         return len(self.tilts_deg)

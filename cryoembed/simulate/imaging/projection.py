@@ -1,7 +1,9 @@
 """From a volume to its tilt images: line integrals by linear splatting, with the splat's own transfer divided out.
 
 Every voxel is a point that is shared between the two nearest columns: a convolution with a triangle, whose Fourier
-transform is sinc^2. Divided out, what is left of the error is aliasing, small where the density is smooth.
+transform is sinc^2. Divided out, what is left of the error is aliasing. It would be worst near tilt 0, where the points
+of all rows fall on the same columns and repeat the spectrum at every whole frequency: so columns are half a pixel wide
+until the images are cut to their own band, which costs no more sums.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ Images = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
 # columns beyond either border of the image that are projected as well: the inverse of sinc^2 rings over a few
 MARGIN_PX = 16
+OVERSAMPLING = 2  # columns per pixel before the transfer is divided out
 
 
 def project(
@@ -70,13 +73,15 @@ def project(
     if width < 1:
         raise InputError(f"width_px is {width}; expected the number of image columns, 1 or more")
     images = check_out(out, (len(cosines), height, width))
-    margin = MARGIN_PX if compensate else 0
-    centre = (float(depth // 2), float(length // 2), float(width // 2 + margin))
+    finer, margin = (OVERSAMPLING, MARGIN_PX) if compensate else (1, 0)
+    columns = finer * (width + 2 * margin)
+    centre = (float(depth // 2), float(length // 2), float(finer * (width // 2 + margin)))
+    cosines, sines = finer * cosines, finer * sines
     if device != "cpu":
         from cryoembed.simulate.imaging.splat_torch import project_rows
 
         def work(rows: slice) -> None:
-            block = project_rows(volume_zyx[:, rows], cosines, sines, centre, width + 2 * margin, device)
+            block = project_rows(volume_zyx[:, rows], cosines, sines, centre, columns, device)
             images[:, rows] = _sharpen(block, margin) if compensate else block
 
         for rows in row_blocks(height, 128):
@@ -88,9 +93,9 @@ def project(
     def project_block(rows: slice) -> None:
         block = np.empty((depth, length, LANES), dtype=np.float32)
         to_lanes(np.ascontiguousarray(volume_zyx[:, rows], dtype=np.float32), block)
-        seen = np.zeros((len(cosines), width + 2 * margin + 2, LANES), dtype=np.float32)
+        seen = np.zeros((len(cosines), columns + 2, LANES), dtype=np.float32)
         splat(block, cosines, sines, *centre, seen)
-        plain = np.empty((len(cosines), rows.stop - rows.start, width + 2 * margin), dtype=np.float32)
+        plain = np.empty((len(cosines), rows.stop - rows.start, columns), dtype=np.float32)
         from_lanes(seen, 1, plain)
         images[:, rows] = _sharpen(plain, margin) if compensate else plain
 
@@ -130,16 +135,17 @@ def project_slabs(
     depth, height, length = volume_zyx.shape
     width = length if width_px is None else int(width_px)
     count = slab_count((depth, height, length), tilt_deg, slab_vox)
-    margin = MARGIN_PX if compensate else 0
-    centre = (float(depth // 2), float(length // 2), float(width // 2 + margin))
+    finer, margin = (OVERSAMPLING, MARGIN_PX) if compensate else (1, 0)
+    columns = finer * (width + 2 * margin)
+    centre = (float(depth // 2), float(length // 2), float(finer * (width // 2 + margin)))
     slabs = np.empty((count, height, width), dtype=np.float32)
 
     def project_block(rows: slice) -> None:
         block = np.empty((depth, length, LANES), dtype=np.float32)
         to_lanes(np.ascontiguousarray(volume_zyx[:, rows], dtype=np.float32), block)
-        seen = np.zeros((count, width + 2 * margin + 2, LANES), dtype=np.float32)
-        splat_slabs(block, cosine, sine, *centre, float(slab_vox), seen)
-        plain = np.empty((count, rows.stop - rows.start, width + 2 * margin), dtype=np.float32)
+        seen = np.zeros((count, columns + 2, LANES), dtype=np.float32)
+        splat_slabs(block, cosine, sine, finer, *centre, float(slab_vox), seen)
+        plain = np.empty((count, rows.stop - rows.start, columns), dtype=np.float32)
         from_lanes(seen, 1, plain)
         slabs[:, rows] = _sharpen(plain, margin) if compensate else plain
 
@@ -187,12 +193,11 @@ def in_threads(work: Callable[[slice], None], blocks: Iterable[slice], threads: 
 
 
 def _sharpen(images: Images, margin: int) -> Images:
-    """Divide the triangle's transfer out along u, then cut the margins away."""
-    width = images.shape[-1]
+    """(..., 2 (margin + u + margin)) half-pixel columns -> (..., u): the triangle's transfer divided out, margins cut."""
+    width = images.shape[-1] // OVERSAMPLING
     size = fft.next_fast_len(width + MARGIN_PX, real=True)
-    transfer = np.sinc(np.fft.rfftfreq(size)) ** 2
-    spectrum = fft.rfft(images, n=size, axis=-1)
-    spectrum /= transfer.astype(np.float32)
+    spectrum = fft.rfft(images, n=OVERSAMPLING * size, axis=-1)[..., : size // 2 + 1]
+    spectrum /= np.sinc(np.fft.rfftfreq(size) / OVERSAMPLING).astype(np.float32) ** 2
     return np.asarray(fft.irfft(spectrum, n=size, axis=-1)[..., margin : width - margin], dtype=np.float32)
 
 
