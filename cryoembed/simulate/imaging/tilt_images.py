@@ -73,12 +73,13 @@ def take_tilt_series(
 
     def take(tilt: int) -> None:
         own = np.random.default_rng(seeds[tilt])
-        seen = np.asarray(exposures.dose_per_tilt * voxel_size**2 * ice.through(tilt) * np.maximum(1 - optics.contrast(tilt), 0), dtype=np.float32)
+        incident = exposures.dose_per_tilt * voxel_size**2 * ice.through(tilt)
+        seen = np.asarray(incident * np.maximum(1 - optics.contrast(tilt), 0), dtype=np.float32)
         electrons = _displaced(seen, exposures, tilt)
         parts: list[Image] = [detector.noise_free(electrons)]
         if noisy:
             halves = _recorded(electrons, config, detector, exposures.beam_damage_snr, own)
-            parts += [half - parts[0] / 2 for half in halves]
+            parts += [np.asarray(half - parts[0] / 2) for half in halves]
         if spectra is not None:
             place = tilt / max(tilts - 1, 1)
             matching = matching_filter(np.sum(parts, axis=0, dtype=np.float32), voxel_size, spectra, place)
