@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.alignment import align, fourier_crop
+from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.geometry import TiltGeometry, centre_index, tilt_vectors
-from cryoembed.simulate.imaging.projection import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.weighting import angular_weights, dose_weights, ramp_filter
 
 Images = npt.NDArray[np.float32]
@@ -148,15 +148,17 @@ def reconstruct(
     """
     geometry.check_images(len(images))
     kept = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[tilts]
+    if not len(images[kept]):
+        raise InputError(f"no tilt is left of {len(images)} for the {tilts!r} half; expected two or more")
     geometry = geometry.subset(kept)
-    if not len(geometry):
-        raise InputError(f"no tilt is left of {len(images)} for the {tilts!r} half")
     centre_zyx = centre_index(shape_zyx) if centre is None else centre
     whole = float(round(centre_zyx[1]))
     # what is left of a row is taken up by the resampling: row r shows what row r + rest would
-    aligned = align(images[kept], geometry, offset_px=((whole - centre_zyx[1]) * binning, 0.0))
+    aligned = align(images[kept], geometry, offset_px=((whole - centre_zyx[1]) * binning, 0.0), threads=threads)
     aligned = fourier_crop(aligned, binning)
-    filtered = ramp_filter(aligned, pixel_size * binning, tilts_deg=geometry.tilts_deg, doses=geometry.doses, hann=hann)
+    filtered = ramp_filter(
+        aligned, pixel_size * binning, tilts_deg=geometry.tilts_deg, doses=geometry.doses, hann=hann, threads=threads
+    )
     filtered /= np.float32(binning)  # line integrals were counted in fine voxels
     return back_project(
         filtered,
