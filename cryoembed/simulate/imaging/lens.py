@@ -54,8 +54,11 @@ class Lens:
         )
 
     def phase(self, ky: npt.ArrayLike, kx: npt.ArrayLike, *, extra_um: float = 0.0) -> Filter:
-        """Aberration (rad) at spatial frequencies (1/A), with ``extra_um`` of additional underfocus."""
-        return aberration(
+        """Aberration (rad) at spatial frequencies (1/A), with ``extra_um`` of additional underfocus.
+
+        A phase plate turns what is scattered; the direct beam, at frequency 0, passes its hole.
+        """
+        phase = aberration(
             ky,
             kx,
             self.defocus_um + extra_um,
@@ -65,6 +68,8 @@ class Lens:
             astigmatism_deg=self.astigmatism_deg,
             phase_shift_deg=self.phase_shift_deg,
         )
+        direct = (np.asarray(ky) == 0) & (np.asarray(kx) == 0)
+        return np.where(direct, np.float32(0), phase)
 
     def envelope(self, k: npt.ArrayLike) -> Filter:
         """What coherence leaves at spatial frequencies (1/A)."""

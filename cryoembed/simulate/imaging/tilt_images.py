@@ -92,7 +92,7 @@ def take_tilt_series(
             stacks[2][tilt] = parts[1] + parts[2]
             stacks[3][tilt], stacks[4][tilt] = corrected[1:]
 
-    workers = _usable_threads() if threads is None else threads
+    workers = _usable_threads() if threads is None else max(int(threads), 1)
     with ThreadPoolExecutor(min(workers, _SLAB_WORKERS) if config.model == "multislice" else workers) as pool:
         for _ in pool.map(take, range(tilts)):
             pass

@@ -89,6 +89,16 @@ def test_multislice_and_weak_phase_agree_on_a_weak_object(dots, tilt):
     assert relative_error(weak, slabs) < 0.02
 
 
+def test_a_phase_plate_turns_what_is_scattered_and_leaves_the_mean(dots):
+    plate = Lens(1.0, 0.0, 0.0, 0.0, 90.0, CONFIG)
+    phase = phase_of(project(dots, [0.0])[0])
+    weak = weak_phase_image(phase, PIXEL, plate)
+    slabs = multislice_image(phase_of(project_slabs(dots, 0.0, 5.0)), 50.0, PIXEL, plate)
+    assert relative_error(weak, slabs) < 0.02
+    assert np.corrcoef(weak.ravel(), phase.ravel())[0, 1] > 0.8
+    assert abs(weak.mean()) < 0.5 * phase.mean()
+
+
 @pytest.mark.parametrize("tilt", [60.0, -60.0])
 def test_the_defocus_gradient_has_the_sign_that_multislice_finds(tilt):
     volume = np.zeros((8, 48, 256), np.float32)

@@ -55,6 +55,15 @@ def test_snr_is_as_asked_in_the_particles(scene, asked):
     assert np.array_equal(snr_region(SHAPE, ImagingConfig(snr_particle=0.1), occupancy), near)
 
 
+def test_tilts_up_to_ninety_degrees_leave_no_wedge(scene):
+    even_tilts = {"cosine_weighting": False, "damage": False, "mean_free_path": 0, "ctf": False}
+    clean = taken(scene, tilt_max_deg=90.0, tilt_step_deg=3.0, **even_tilts).clean
+    angle, distance = angles_from_x(SHAPE)
+    power = np.abs(np.fft.fftn(clean)) ** 2
+    near = (distance > 3) & (distance < 8)
+    assert power[near & (angle > 75)].mean() > 0.2 * power[near & (angle < 15)].mean()
+
+
 def test_snr_is_as_asked_over_the_volume(scene):
     imaged = taken(scene, snr_volume=0.2)
     noise = imaged.reconstruction - imaged.clean
@@ -179,6 +188,7 @@ def test_binning_keeps_the_frame(scene):
     assert coarse.voxel_size == 10.0
     there = ndimage.gaussian_filter(fine.clean, 1.0)[::2, ::2, ::2]
     assert np.corrcoef(coarse.clean.ravel(), there.ravel())[0, 1] > 0.9
+    assert coarse.clean.std() == pytest.approx(there.std(), rel=0.3)
 
 
 def test_a_real_series_lends_its_spectrum(scene, tmp_path):
