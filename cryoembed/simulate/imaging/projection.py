@@ -86,16 +86,12 @@ def project(
             work(rows)
         return images
 
-    from cryoembed.simulate.imaging.splat import LANES, from_lanes, splat, to_lanes
+    from cryoembed.simulate.imaging.splat import LANES, splat
 
     def project_block(rows: slice) -> None:
-        block = np.empty((depth, length, LANES), dtype=np.float32)
-        to_lanes(np.ascontiguousarray(volume_zyx[:, rows], dtype=np.float32), block)
         seen = np.zeros((len(cosines), columns + 2, LANES), dtype=np.float32)
-        splat(block, cosines, sines, *centre, seen)
-        plain = np.empty((len(cosines), rows.stop - rows.start, columns), dtype=np.float32)
-        from_lanes(seen, 1, plain)
-        images[:, rows] = _sharpen(plain, margin) if compensate else plain
+        splat(_in_lanes(volume_zyx, rows), cosines, sines, *centre, seen)
+        images[:, rows] = _out_of_lanes(seen, rows, margin, compensate)
 
     in_threads(project_block, row_blocks(height, LANES), threads)
     return images
@@ -124,7 +120,7 @@ def project_slabs(
     -------
     (slabs, y, u) float32.
     """
-    from cryoembed.simulate.imaging.splat import LANES, from_lanes, splat_slabs, to_lanes
+    from cryoembed.simulate.imaging.splat import LANES, splat_slabs
 
     (cosine,), (sine,) = tilt_vectors(tilt_deg)
     _check_volume(volume_zyx)
@@ -139,13 +135,9 @@ def project_slabs(
     slabs = np.empty((count, height, width), dtype=np.float32)
 
     def project_block(rows: slice) -> None:
-        block = np.empty((depth, length, LANES), dtype=np.float32)
-        to_lanes(np.ascontiguousarray(volume_zyx[:, rows], dtype=np.float32), block)
         seen = np.zeros((count, columns + 2, LANES), dtype=np.float32)
-        splat_slabs(block, cosine, sine, finer, *centre, float(slab_vox), seen)
-        plain = np.empty((count, rows.stop - rows.start, columns), dtype=np.float32)
-        from_lanes(seen, 1, plain)
-        slabs[:, rows] = _sharpen(plain, margin) if compensate else plain
+        splat_slabs(_in_lanes(volume_zyx, rows), cosine, sine, finer, *centre, float(slab_vox), seen)
+        slabs[:, rows] = _out_of_lanes(seen, rows, margin, compensate)
 
     in_threads(project_block, row_blocks(height, LANES), threads)
     return slabs
@@ -162,6 +154,24 @@ def _check_volume(volume_zyx: npt.NDArray[Any]) -> None:
     """Raise `InputError` unless there are three axes, none of them empty."""
     if volume_zyx.ndim != 3 or 0 in volume_zyx.shape:
         raise InputError(f"a volume of shape {volume_zyx.shape} came; expected (z, y, x), none of them empty")
+
+
+def _in_lanes(volume_zyx: npt.NDArray[Any], rows: slice) -> npt.NDArray[np.float32]:
+    """(z, x, lanes) of some rows, read in one go."""
+    from cryoembed.simulate.imaging.splat import LANES, to_lanes
+
+    block = np.empty((volume_zyx.shape[0], volume_zyx.shape[2], LANES), dtype=np.float32)
+    to_lanes(np.ascontiguousarray(volume_zyx[:, rows], dtype=np.float32), block)
+    return block
+
+
+def _out_of_lanes(seen: npt.NDArray[np.float32], rows: slice, margin: int, compensate: bool) -> Images:
+    """(n, columns + 2, lanes) -> (n, rows, u)."""
+    from cryoembed.simulate.imaging.splat import from_lanes
+
+    plain = np.empty((seen.shape[0], rows.stop - rows.start, seen.shape[1] - 2), dtype=np.float32)
+    from_lanes(seen, 1, plain)
+    return _sharpen(plain, margin) if compensate else plain
 
 
 def _sharpen(images: Images, margin: int) -> Images:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.imaging.blocks import in_threads, row_blocks
+from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.geometry import tilt_vectors
 from cryoembed.simulate.imaging.optics import damage
 
@@ -25,6 +25,7 @@ def ramp_filter(
     doses: npt.ArrayLike | None = None,
     hann: bool = True,
     threads: int | None = None,
+    out: Images | None = None,
 ) -> Images:
     """Weight tilt images so that their back-projection is a density.
 
@@ -47,6 +48,8 @@ def ramp_filter(
         False leaves the bare ramp.
     threads
         How many CPU threads; default: all that this process may use.
+    out
+        (t, y, u) float32 to write into; may be ``images`` themselves.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def ramp_filter(
     radius = np.hypot(ky, ku)
     window = 0.5 * (1 + np.cos(np.pi * np.clip((radius / 0.5 - 0.25) / 0.8, 0, 1))) if hann else 1.0
     transfer = (ramp * window * np.ones_like(radius)).astype(np.float32)
-    filtered = np.empty((count, height, width), dtype=np.float32)
+    filtered = check_out(out, (count, height, width))
 
     def work(some: slice) -> None:
         for t in range(some.start, some.stop):
