@@ -46,6 +46,7 @@ class OpticsSettings(Config):
     """What the sample and the lenses do to the wave."""
 
     model: Literal["weak_phase", "multislice"] = "weak_phase"
+    surroundings: Literal["mirror", "ice"] = "mirror"  # beyond the volume's sides, where tilted images look
     slab: float = Field(default=50.0, gt=0)  # A, of the multislice
     voltage_kv: float = Field(default=300.0, gt=0)
     amplitude_contrast: float = Field(default=0.1, ge=0, lt=1)

@@ -9,10 +9,10 @@ from scipy import ndimage
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.exposures import Exposures
 from cryoembed.simulate.imaging.projection import project
+from cryoembed.simulate.imaging.surroundings import reach_vox
 
 Image = npt.NDArray[np.float32]
 _STEEPEST = 0.05  # cosine beyond which no slab gets longer; nobody images there
-_WIDEST = 3  # how often a volume is continued at most
 _COARSE = 2  # ice is smooth: its paths are projected from voxels of twice the size
 
 
@@ -56,13 +56,10 @@ class Ice:
         if sample_mask.all():
             return
         blocks = _binned(sample_mask)
-        depth, _, length = blocks.shape
-        secant = 1 / cosine.min()
-        reach = length / 2 * (secant - 1) + depth / 2 * np.sqrt(secant**2 - 1)  # of the rays at the image's borders
-        pad = int(np.ceil(min(reach, _WIDEST * length))) + 1
+        pad = reach_vox(blocks.shape, exposures.tilts_deg)
         wide = np.pad(blocks, ((0, 0), (0, 0), (pad, pad)), mode="edge")
         paths = project(wide, exposures.tilts_deg, threads=threads, compensate=False)
-        self._coarse = paths[:, :, pad : pad + length] * np.float32(_COARSE * voxel_size)
+        self._coarse = paths[:, :, pad : pad + blocks.shape[2]] * np.float32(_COARSE * voxel_size)
 
     def through(self, tilt: int) -> Image | float:
         """Share of the electrons that get through at a tilt: (y, u), or one number where it is the same everywhere."""
