@@ -37,7 +37,6 @@ class EnvelopeConfig(Config):
     offset_nm: Range = Field((0.0, 100.0), description="of the cell's middle from the volume's, in the plane")
     ice_nm: Range = Field((30.0, 80.0), description="thickness of the film around a cell; 0: nothing around it")
     membrane: bool = Field(True, description="whether a membrane bounds the cell")
-    cytosol: float = Field(0.0, ge=0, lt=1, description="density inside a cell of what is too small to be placed")
 
     @model_validator(mode="after")
     def _rising(self) -> EnvelopeConfig:

@@ -17,6 +17,7 @@ from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.chains import ChainSpec
 from cryoembed.simulate.scene.complexes import ComplexSpec, with_complexes
+from cryoembed.simulate.scene.cytosol import add_cytosol
 from cryoembed.simulate.scene.embedded import area_um2, place_membrane_proteins
 from cryoembed.simulate.scene.envelope import Envelope, EnvelopeConfig, draw_envelope
 from cryoembed.simulate.scene.filaments import FilamentSpec
@@ -68,6 +69,7 @@ class SampleConfig(Config):
     counts: dict[str, int] | int | None = None  # particles per species and model; or
     crowding: float | None = Field(default=None, gt=0, lt=1)  # fraction of the sample that macromolecules fill; or
     particles: tuple[int, int] | None = None  # of all species together, drawn one by one, skipped if no place is found
+    cytosol: float = Field(default=0.0, ge=0, lt=1)  # fraction of the rest filled by what is too small to be placed
     size_shares: tuple[float, float, float, float, float] | None = None  # by volume: > 1000, 600, 200, 40 kDa, rest
     tries: int = Field(default=2000, ge=1)  # places looked at in each of four orientations
     stick_out: bool = False  # whether the volume's faces may cut particles
@@ -188,9 +190,9 @@ def compose(
     room = float(np.prod(config.shape)) if envelope.room is None else float(envelope.room.sum())
     if free:
         missed |= _place_species(canvas, config, free, room, generator, rules)
-    if envelope.cell_mask is not None and config.envelope.cytosol > 0:
-        between = envelope.cell_mask & (canvas.occupancy == 0)
-        np.add(canvas.density, np.float32(config.envelope.cytosol), out=canvas.density, where=between)
+    if config.cytosol > 0:
+        between = canvas.occupancy == 0 if envelope.room is None else envelope.room & (canvas.occupancy == 0)
+        add_cytosol(canvas.density, between, config.cytosol, config.voxel_size, generator)
     scene = Scene(
         canvas.density,
         canvas.class_mask,
