@@ -14,15 +14,14 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import FAMILIES, MASS_RANGE_KDA, Family, PhantomSpec
 from cryoembed.simulate.density.structures import StructureSpec
 from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.scene.bilayers import MembraneSpec, draw_profile
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.embedded import area_um2, place_membrane_proteins
 from cryoembed.simulate.scene.envelope import Envelope, EnvelopeConfig, draw_envelope
 from cryoembed.simulate.scene.membranes import (
     Membrane,
-    MembraneSpec,
     block_gap,
     draw_membrane,
-    draw_profile,
     place_membranes,
     settle,
 )
