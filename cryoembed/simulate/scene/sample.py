@@ -14,6 +14,7 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import FAMILIES, MASS_RANGE_KDA, Family, PhantomSpec
 from cryoembed.simulate.density.structures import StructureSpec
 from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.scene.bilayers import MembraneSpec, draw_profile
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.chains import ChainSpec
 from cryoembed.simulate.scene.complexes import ComplexSpec, with_complexes
@@ -23,10 +24,8 @@ from cryoembed.simulate.scene.envelope import Envelope, EnvelopeConfig, draw_env
 from cryoembed.simulate.scene.filaments import FilamentSpec
 from cryoembed.simulate.scene.membranes import (
     Membrane,
-    MembraneSpec,
     block_gap,
     draw_membrane,
-    draw_profile,
     place_membranes,
     settle,
 )

@@ -10,8 +10,9 @@ import pytest
 from cryoembed.config import parse_config
 from cryoembed.errors import InputError
 from cryoembed.simulate.scene import membranes
+from cryoembed.simulate.scene.bilayers import MembraneSpec, Profile
 from cryoembed.simulate.scene.canvas import Canvas
-from cryoembed.simulate.scene.membranes import MembraneSpec, Profile, draw_membrane, place_membranes
+from cryoembed.simulate.scene.membranes import draw_membrane, place_membranes
 from cryoembed.simulate.scene.sample import compose
 from cryoembed.simulate.scene.surfaces import Ellipsoid, Sheet, Torus, draw_waves
 from cryoembed.simulate.scene.truth import truth_is_consistent
