@@ -54,10 +54,14 @@ def simulate(
     config: Annotated[Path | None, typer.Argument(help="YAML, for example configs/simulate_demo.yaml.")] = None,
     out: Annotated[Path | None, typer.Option(help="Data set folder; complete models in it are kept.")] = None,
     seed: Seed = None,
+    workers: Annotated[int | None, typer.Option(help="Tomograms made at a time, one process each.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler to work on.")] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Submit Slurm jobs as parallel.slurm describes them.")] = False,
     overrides: Overrides = None,
 ) -> None:
     """Make tomograms with full ground truth (SHREC 2021's folder layout)."""
-    _run("simulate", "SimulateConfig", {"out": out, "seed": seed}, config, overrides)
+    values = {"out": out, "seed": seed, "parallel.workers": workers, "parallel.scheduler": scheduler}
+    _run("simulate", "SimulateConfig", values | {"parallel.slurm.enabled": slurm or None}, config, overrides)
 
 
 @app.command()

@@ -11,9 +11,9 @@ import numpy as np
 
 from cryoembed.errors import InputError
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.simulate.dataset import RECORD
 from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
 from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.folders import RECORD
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene
 
 logger = logging.getLogger(__name__)

@@ -1,13 +1,10 @@
-"""Whole data sets: ``model_N`` folders in SHREC 2021's layout, exact truth beside; resumable, repeatable."""
+"""What a data set holds: model N is a pure function of the settings and N (`folders` writes them to disk)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -16,23 +13,13 @@ from pydantic import Field, model_validator
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.io.atomic import replacing, replacing_folder
-from cryoembed.io.mrc import write_mrc
-from cryoembed.io.shrec import write_model
 from cryoembed.simulate.density.phantoms import FAMILIES, MASS_RANGE_KDA, Family, PhantomSpec, phantom, random_spec
 from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
 from cryoembed.simulate.density.template import Split, Template
 from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image
 from cryoembed.simulate.scene.pack import Scene, pack, shortfall
 
-logger = logging.getLogger(__name__)
-
-TABLE = "particles.parquet"
-RECORD = "model.json"
-SCHEMA = 1
-_SECONDS_PER_MEGAVOXEL = 1.0  # one core, 10 A, ~150 particles in 3.5 megavoxels
-_MEMORY_PER_VOXEL = 70
-_HALVES = ("even", "odd", "clean")
+SCHEMA = 2
 
 
 class DatasetConfig(Config):
@@ -84,46 +71,6 @@ class DatasetConfig(Config):
             if not 0 <= low <= high:
                 raise ValueError(f"{name} {low, high}: expected a range of counts")
         return self
-
-
-@dataclass(frozen=True)
-class Written:
-    """What `simulate_dataset` did."""
-
-    made: tuple[str, ...]
-    kept: tuple[str, ...]
-    particles: int
-
-
-def simulate_dataset(
-    config: DatasetConfig, out: Path, *, progress: Callable[[float], None] = lambda _: None
-) -> Written:
-    """Write the models that ``out`` lacks; each folder appears whole or not at all.
-
-    ``model_N`` holds ``reconstruction, grandmodel, class_mask, occupancy_mask`` (.mrc), ``particle_locations.txt``
-    (SHREC 2021), ``particles.parquet`` (sub-voxel positions in A, rotations, masses) and ``model.json`` (split, drawn
-    imaging parameters, crowding). Model N depends on the settings and N only, never on the order of making.
-
-    Raises
-    ------
-    InputError
-        If a setting is wrong, a model in ``out`` was made by other settings, crowding or counts can't be reached, or
-        the disk is too small.
-    """
-    out = Path(out)
-    digest = settings_digest(config)
-    names = [f"model_{index}" for index in range(config.models)]
-    kept = [name for name in names if _complete(out / name, digest)]
-    todo = [index for index, name in enumerate(names) if name not in kept]
-    _announce(config, out, len(todo), len(kept))
-    shared = shared_templates(config) if todo else []
-    particles = 0
-    for index in todo:
-        scene, imaged = simulate_model(config, index, shared)
-        _write(out / names[index], scene, imaged, config, split_of(config, index), digest)
-        particles += len(scene.particles)
-        progress(1)
-    return Written(tuple(names[index] for index in todo), tuple(kept), particles)
 
 
 def simulate_model(config: DatasetConfig, index: int, shared: Sequence[Template] | None = None) -> tuple[Scene, Imaged]:
@@ -224,65 +171,3 @@ def _random_templates(
     if len(names) < count:  # about one draw in a million
         specs = [spec.model_copy(update={"name": f"{spec.name}_{row}"}) for row, spec in enumerate(specs)]
     return [phantom(spec, config.voxel_size, resolution=config.resolution) for spec in specs]
-
-
-def _complete(folder: Path, digest: str) -> bool:
-    """Whether a finished model is there; one made by other settings is an error, never overwritten."""
-    record = folder / RECORD
-    if not record.is_file():
-        return False
-    try:
-        made_by = json.loads(record.read_text()).get("settings")
-    except json.JSONDecodeError:
-        made_by = None
-    if made_by != digest:
-        raise InputError(f"{folder} was made with other settings; choose another --out or remove the folder")
-    return True
-
-
-def _announce(config: DatasetConfig, out: Path, todo: int, kept: int) -> None:
-    """Log what is to come; refuse what the disk can't hold."""
-    voxels = float(np.prod(config.shape))
-    disk = todo * voxels * (4 + 4 + 1 + 2 + (12 if config.write_halves else 0)) / 1e9
-    logger.info(
-        "simulate: %d models to make, %d complete; about %.0f s, %.1f GB memory, %.2f GB disk",
-        todo,
-        kept,
-        max(1.0, todo * voxels / 1e6 * _SECONDS_PER_MEGAVOXEL),
-        voxels * _MEMORY_PER_VOXEL / 1e9 + 0.2,
-        disk,
-    )
-    existing = next((parent for parent in (out, *out.resolve().parents) if parent.exists()), None)
-    if existing is not None and (free := shutil.disk_usage(existing).free / 1e9) < disk:
-        raise InputError(f"{out}: {disk:.2f} GB needed, {free:.2f} GB free; choose another --out or fewer models")
-
-
-def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, split: Split, digest: str) -> None:
-    record = {
-        "schema": SCHEMA,
-        "settings": digest,
-        "split": split,
-        "classes": list(scene.classes),
-        "contrast": config.imaging.contrast,
-        "crowding": round(scene.crowding, 6),
-        "missed": dict(scene.missed),
-        **{name: round(value, 6) for name, value in imaged.params.items()},
-    }
-    with replacing_folder(folder) as temporary:
-        write_model(
-            temporary,
-            reconstruction=imaged.reconstruction,
-            grandmodel=scene.density,
-            class_mask=scene.class_mask,
-            occupancy_mask=scene.occupancy_mask,
-            particles=scene.particles,
-            voxel_size=config.voxel_size,
-            classes=scene.classes,
-        )
-        if config.write_halves:
-            for name in _HALVES:
-                write_mrc(temporary / f"{name}.mrc", getattr(imaged, name), config.voxel_size)
-        with replacing(temporary / TABLE) as table:
-            scene.particles.table.to_parquet(table, index=False)
-        with replacing(temporary / RECORD) as path:
-            path.write_text(json.dumps(record, indent=1) + "\n")

@@ -15,7 +15,8 @@ from cryoembed.models.checkpoint import load_weights
 from cryoembed.recipes.pretrain import pretrain
 from cryoembed.recipes.train import TrainRecipeConfig, train
 from cryoembed.recipes.training_data import load_scenes
-from cryoembed.simulate.dataset import DatasetConfig, simulate_dataset
+from cryoembed.simulate.dataset import DatasetConfig
+from cryoembed.simulate.folders import simulate_dataset
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from tests.recipes.test_pretrain import CONFIGS, TINY_NETWORK, TINY_SCENES, TINY_TRAIN
 from tests.recipes.test_pretrain import tiny as tiny_pretraining

@@ -1,0 +1,154 @@
+"""Data sets on disk: ``model_N`` folders in SHREC 2021's layout, exact truth beside; resumable, never half-written."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cryoembed.errors import InputError
+from cryoembed.io.atomic import replacing, replacing_folder, sweep_folder
+from cryoembed.io.mrc import write_mrc
+from cryoembed.io.shrec import write_model
+from cryoembed.simulate.cost import check_disk, cost
+from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_model, split_of
+from cryoembed.simulate.density.template import Split, Template
+from cryoembed.simulate.imaging.series import Imaged
+from cryoembed.simulate.scene.pack import Scene
+
+logger = logging.getLogger(__name__)
+
+TABLE = "particles.parquet"
+RECORD = "model.json"
+SCHEMA = 2
+_HALVES = ("even", "odd", "clean")
+
+Make = Callable[[int], int]
+Each = Callable[[Make, Sequence[int]], Iterable[int]]  # calls the first with each of the second, in any order
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `simulate_dataset` did."""
+
+    made: tuple[str, ...]
+    kept: tuple[str, ...]
+    particles: int
+
+
+def one_by_one(make: Make, indices: Sequence[int]) -> Iterator[int]:
+    """Make the models here, one after the other; recipes have a way to make them in many processes."""
+    return (make(index) for index in indices)
+
+
+def simulate_dataset(
+    config: DatasetConfig,
+    out: Path,
+    *,
+    progress: Callable[[float], None] = lambda _: None,
+    each: Each = one_by_one,
+    processes: int | None = 1,
+) -> Written:
+    """Write the models that ``out`` lacks; each folder appears whole or not at all.
+
+    ``model_N`` holds ``reconstruction, grandmodel, class_mask, occupancy_mask`` (.mrc), ``particle_locations.txt``
+    (SHREC 2021), ``particles.parquet`` (sub-voxel positions in A, rotations, masses) and ``model.json`` (split, drawn
+    imaging parameters, crowding). Model N depends on the settings and N only, never on the order of making or on how
+    many are made at a time.
+
+    Parameters
+    ----------
+    each
+        How ``make(index)`` is called for the indices that are missing.
+    processes
+        How many ``each`` runs at a time, for the estimate (None: unknown).
+
+    Raises
+    ------
+    InputError
+        If a setting is wrong, a model in ``out`` was made by other settings, crowding or counts can't be reached, or
+        the disk is too small.
+    """
+    out = Path(out)
+    digest = settings_digest(config)
+    names = [f"model_{index}" for index in range(config.models)]
+    kept = [name for name in names if _complete(out / name, digest)]
+    todo = [index for index, name in enumerate(names) if name not in kept]
+    needed = cost(config, len(todo))
+    logger.info("simulate: %d models to make, %d complete; %s", len(todo), len(kept), needed.text(processes))
+    check_disk(out, needed.disk_gb)
+    sweep_folder(out)
+    particles = 0
+    try:
+        for placed in each(partial(make_model, config, out), todo):
+            particles += placed
+            progress(1)
+    finally:  # of processes that were ended in the middle
+        sweep_folder(out)
+    return Written(tuple(names[index] for index in todo), tuple(kept), particles)
+
+
+def make_model(config: DatasetConfig, out: Path, index: int) -> int:
+    """Simulate one model and write its folder; return how many particles it holds."""
+    digest = settings_digest(config)
+    scene, imaged = simulate_model(config, index, _species(config, digest))
+    _write(out / f"model_{index}", scene, imaged, config, split_of(config, index), digest)
+    return len(scene.particles)
+
+
+_made: dict[str, list[Template]] = {}  # of the last data set: a process makes many of its models
+
+
+def _species(config: DatasetConfig, digest: str) -> list[Template]:
+    if digest not in _made:
+        _made.clear()
+        _made[digest] = shared_templates(config)
+    return _made[digest]
+
+
+def _complete(folder: Path, digest: str) -> bool:
+    """Whether a finished model is there; one made by other settings is an error, never overwritten."""
+    record = folder / RECORD
+    if not record.is_file():
+        return False
+    try:
+        made_by = json.loads(record.read_text()).get("settings")
+    except json.JSONDecodeError:
+        made_by = None
+    if made_by != digest:
+        raise InputError(f"{folder} was made with other settings; choose another --out or remove the folder")
+    return True
+
+
+def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, split: Split, digest: str) -> None:
+    record = {
+        "schema": SCHEMA,
+        "settings": digest,
+        "split": split,
+        "classes": list(scene.classes),
+        "contrast": config.imaging.contrast,
+        "crowding": round(scene.crowding, 6),
+        "missed": dict(scene.missed),
+        **{name: round(value, 6) for name, value in imaged.params.items()},
+    }
+    with replacing_folder(folder) as temporary:
+        write_model(
+            temporary,
+            reconstruction=imaged.reconstruction,
+            grandmodel=scene.density,
+            class_mask=scene.class_mask,
+            occupancy_mask=scene.occupancy_mask,
+            particles=scene.particles,
+            voxel_size=config.voxel_size,
+            classes=scene.classes,
+        )
+        if config.write_halves:
+            for name in _HALVES:
+                write_mrc(temporary / f"{name}.mrc", getattr(imaged, name), config.voxel_size)
+        with replacing(temporary / TABLE) as table:
+            scene.particles.table.to_parquet(table, index=False)
+        with replacing(temporary / RECORD) as path:
+            path.write_text(json.dumps(record, indent=1) + "\n")
