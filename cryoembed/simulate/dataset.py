@@ -11,19 +11,19 @@ from typing import get_args
 import numpy as np
 from pydantic import Field, model_validator
 
-from cryoembed.config import Config
 from cryoembed.errors import InputError
-from cryoembed.simulate.density.phantoms import FAMILIES, MASS_RANGE_KDA, Family, PhantomSpec, phantom, random_spec
+from cryoembed.simulate.density.phantoms import phantom, random_spec
 from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
 from cryoembed.simulate.density.template import Split, Template
 from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image
-from cryoembed.simulate.scene.pack import Scene, pack, shortfall
+from cryoembed.simulate.scene.sample import SampleConfig, compose
+from cryoembed.simulate.scene.truth import Scene, shortfall
 
 SCHEMA = 2
 
 
-class DatasetConfig(Config):
-    """What to simulate. Species are the sum of ``phantoms``, ``random_phantoms`` and ``structures``.
+class DatasetConfig(SampleConfig):
+    """What to simulate: the sample (`SampleConfig`), its imaging, and how many of them.
 
     Of the ``models``, the last ``test`` are the test set and the ``validation`` before them the validation set;
     ``separate_species`` gives each model only species of its own split.
@@ -33,43 +33,18 @@ class DatasetConfig(Config):
     validation: int = Field(default=0, ge=0)
     test: int = Field(default=0, ge=0)
     separate_species: bool = False
-    shape: tuple[int, int, int] = (96, 192, 192)  # z, y, x voxels
-    voxel_size: float = Field(default=10.0, gt=0)  # A
-    resolution: float = Field(default=12.0, gt=0)  # A, detail of the species before imaging
-    phantoms: tuple[PhantomSpec, ...] = ()
-    random_phantoms: int = Field(default=0, ge=0)  # drawn once, in every model
-    fresh_phantoms: int = Field(default=0, ge=0)  # drawn anew for every model: endless variety
-    mass_range_kda: tuple[float, float] = MASS_RANGE_KDA
-    families: tuple[Family, ...] = FAMILIES
-    structures: tuple[StructureSpec, ...] = ()
-    structure_folder: Path = Path()  # where relative paths of structures start
-    counts: dict[str, int] | int | None = None  # particles per species and model; or
-    crowding: float | None = Field(default=None, gt=0, lt=1)  # volume fraction of macromolecules
     allow_shortfall: bool = False  # whether a model with less than asked is written all the same
-    margin: float = Field(default=0.0, ge=0)  # A between particles and the faces of the volume
-    gap: float = Field(default=0.0, ge=0)  # A between particles
-    vesicles: tuple[int, int] = (0, 0)
-    fiducials: tuple[int, int] = (0, 0)
     imaging: ImagingConfig = ImagingConfig()
     write_halves: bool = False  # also even.mrc, odd.mrc (independent noise) and clean.mrc
+    write_masks: bool = False  # also masks/CLASS.mrc of membranes, filaments and gold, where there are any
+    write_tilt_series: bool = False  # also tilt_series.mrc and .tlt (angles in degrees)
+    shrec_cube: bool = False  # cubic files with the sample in the middle, as SHREC 2021 was published
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _consistent(self) -> DatasetConfig:
-        if min(self.shape) < 8:
-            raise ValueError(f"shape {self.shape}: every side needs at least 8 voxels")
-        if (self.counts is None) == (self.crowding is None):
-            raise ValueError("give either counts or crowding")
+    def _splits_fit(self) -> DatasetConfig:
         if self.validation + self.test > self.models:
             raise ValueError(f"{self.validation} validation and {self.test} test models of {self.models} in all")
-        if not (self.phantoms or self.random_phantoms or self.fresh_phantoms or self.structures):
-            raise ValueError("no species: give phantoms, random_phantoms, fresh_phantoms or structures")
-        if not 0 < self.mass_range_kda[0] <= self.mass_range_kda[1]:
-            raise ValueError(f"mass_range_kda {self.mass_range_kda}: expected a rising range of positive masses")
-        for name in ("vesicles", "fiducials"):
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(f"{name} {low, high}: expected a range of counts")
         return self
 
 
@@ -89,25 +64,12 @@ def simulate_model(config: DatasetConfig, index: int, shared: Sequence[Template]
     templates += _random_templates(config.fresh_phantoms, config, generator, split)
     if not templates:
         raise InputError(f"model_{index} is for {split}, but no species is; add some or set separate_species: false")
-    counts = dict.fromkeys((t.name for t in templates), config.counts) if isinstance(config.counts, int) else None
-    if isinstance(config.counts, dict):
-        known = {template.name for template in templates}
-        counts = {
-            name: number for name, number in config.counts.items() if name in known or not config.separate_species
-        }
-    scene = pack(
-        templates,
-        config.shape,
-        config.voxel_size,
-        generator,
-        counts=counts,
-        crowding=config.crowding,
-        margin=config.margin,
-        gap=config.gap,
-        vesicles=int(generator.integers(config.vesicles[0], config.vesicles[1] + 1)),
-        fiducials=int(generator.integers(config.fiducials[0], config.fiducials[1] + 1)),
-        tomogram=f"model_{index}",
-    )
+    sample: SampleConfig = config
+    if config.separate_species and isinstance(config.counts, dict):
+        names = {template.name for template in templates}
+        here = {name: number for name, number in config.counts.items() if name in names}
+        sample = config.model_copy(update={"counts": here})
+    scene = compose(sample, templates, generator, tomogram=f"model_{index}")
     lacking = shortfall(scene, config.crowding)
     if lacking is not None and not config.allow_shortfall:
         raise InputError(f"model_{index}: {lacking} (or set allow_shortfall: true)")

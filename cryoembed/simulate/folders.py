@@ -8,20 +8,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from cryoembed.errors import InputError
+from cryoembed.geometry import ORIGIN, Triple
 from cryoembed.io.atomic import replacing, replacing_folder, sweep_folder
 from cryoembed.io.mrc import write_mrc
-from cryoembed.io.shrec import write_model
+from cryoembed.io.shrec import cube_offset, in_cube, write_model
 from cryoembed.simulate.cost import check_disk, cost
 from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_model, split_of
 from cryoembed.simulate.density.template import Split, Template
 from cryoembed.simulate.imaging.series import Imaged
-from cryoembed.simulate.scene.pack import Scene
+from cryoembed.simulate.scene.truth import STRUCTURES, Scene
 
 logger = logging.getLogger(__name__)
 
 TABLE = "particles.parquet"
+FILAMENTS = "filaments.parquet"
 RECORD = "model.json"
 SCHEMA = 2
 _HALVES = ("even", "odd", "clean")
@@ -56,8 +63,9 @@ def simulate_dataset(
 
     ``model_N`` holds ``reconstruction, grandmodel, class_mask, occupancy_mask`` (.mrc), ``particle_locations.txt``
     (SHREC 2021), ``particles.parquet`` (sub-voxel positions in A, rotations, masses) and ``model.json`` (split, drawn
-    imaging parameters, crowding). Model N depends on the settings and N only, never on the order of making or on how
-    many are made at a time.
+    imaging parameters, crowding); where the sample has them ``lamella_mask.mrc`` and ``filaments.parquet`` (points in
+    A); as asked the halves, ``masks/CLASS.mrc`` and the tilt series. All share one frame. Model N depends on the
+    settings and N only, never on the order of making or on how many are made at a time.
 
     Parameters
     ----------
@@ -124,7 +132,7 @@ def _complete(folder: Path, digest: str) -> bool:
 
 
 def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, split: Split, digest: str) -> None:
-    record = {
+    record: dict[str, Any] = {
         "schema": SCHEMA,
         "settings": digest,
         "split": split,
@@ -134,7 +142,15 @@ def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, sp
         "missed": dict(scene.missed),
         **{name: round(value, 6) for name, value in imaged.params.items()},
     }
+    shift = cube_offset(config.shape, config.voxel_size) if config.shrec_cube else ORIGIN
+    record["cube_offset_vox"] = [round(step / config.voxel_size) for step in shift]
+
     with replacing_folder(folder) as temporary:
+
+        def write(name: str, volume: npt.NDArray[Any], around: float = 0.0) -> None:
+            framed = in_cube(volume, around) if config.shrec_cube else volume
+            write_mrc(temporary / f"{name}.mrc", framed, config.voxel_size)
+
         write_model(
             temporary,
             reconstruction=imaged.reconstruction,
@@ -144,11 +160,27 @@ def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, sp
             particles=scene.particles,
             voxel_size=config.voxel_size,
             classes=scene.classes,
+            cube=config.shrec_cube,
         )
         if config.write_halves:
             for name in _HALVES:
-                write_mrc(temporary / f"{name}.mrc", getattr(imaged, name), config.voxel_size)
-        with replacing(temporary / TABLE) as table:
-            scene.particles.table.to_parquet(table, index=False)
+                volume = getattr(imaged, name)
+                write(name, volume, float(volume.mean()))
+        if scene.sample_mask is not None or scene.cell_mask is not None:
+            write("lamella_mask", scene.lamella_mask.astype(np.int8))
+        if config.write_masks:
+            for name in STRUCTURES:
+                if name in scene.classes:
+                    write(f"masks/{name}", scene.mask_of(name).astype(np.int8))
+        if scene.filaments is not None:
+            _write_table(temporary / FILAMENTS, scene.filaments, shift)
+        _write_table(temporary / TABLE, scene.particles.table, shift)
         with replacing(temporary / RECORD) as path:
             path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _write_table(path: Path, table: pd.DataFrame, shift_zyx: Triple) -> None:
+    """Write rows with ``z y x`` in A, moved into the frame of the files."""
+    moved = table.assign(**{axis: table[axis] + step for axis, step in zip("zyx", shift_zyx, strict=True)})
+    with replacing(path) as temporary:
+        (moved if any(shift_zyx) else table).to_parquet(temporary, index=False)

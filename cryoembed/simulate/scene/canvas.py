@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -10,10 +13,11 @@ from scipy import ndimage
 from cryoembed import geometry
 from cryoembed.particles import QUATERNION, Particles
 from cryoembed.rotations import random_rotations
-from cryoembed.simulate.density.template import Template, Volume, occupied, rotate
+from cryoembed.simulate.density.template import Mask, Template, Volume, occupied, rotate
 from cryoembed.simulate.scene.objects import Solid
 
 Shape = tuple[int, int, int]
+Stamp = tuple[Volume, Mask, tuple[float, float, float]]  # cubes (n, n, n) and their centre (zyx, voxels)
 Voxels = npt.NDArray[np.int64]  # (n, 3) zyx
 _PROBES = 48  # voxels of a particle looked up before all of them are
 _ORIENTATIONS = 4  # tried before a particle is given up
@@ -33,6 +37,7 @@ class Canvas:
         self.blocked = np.zeros(shape, dtype=np.bool_)  # occupied, or nearer than the gap to it
         self.rows: list[dict[str, object]] = []
         self.filled = 0
+        self._chain: Volume | None = None  # density of the chain being placed
 
     def place(
         self, template: Template, label_id: int, generator: np.random.Generator, threshold: float, tries: int
@@ -73,6 +78,74 @@ class Canvas:
             solid.density, offsets, at, centre, label_id, {"label": solid.label, "mass_kda": np.nan}, np.zeros(3)
         )
         return True
+
+    def place_stamps(
+        self,
+        stamps: Sequence[Stamp],
+        label_id: int,
+        row: dict[str, object],
+        *,
+        may_stick_out: bool = False,
+        overlap: Literal["max", "add"] = "max",
+    ) -> bool:
+        """Place a chain of stamps (a filament) as one object under one id; False, and nothing written, if it can't be.
+
+        Parameters
+        ----------
+        stamps
+            Each a density cube, a mask cube and the centre (zyx, voxels) where index ``n // 2`` goes. Cubes land on
+            the nearest voxel: render them with the sub-voxel rest, ``centre - floor(centre + 0.5)``.
+        label_id
+            Class number.
+        row
+            ``label`` and the anchor ``z, y, x`` in A (a point on the object, inside the volume), and what else is known.
+        may_stick_out
+            Whether mask voxels may lie outside of the volume (they are cut off; some must lie inside).
+        overlap
+            Density where stamps of this chain overlap: the larger (segments that share a joint), or their sum.
+        """
+        masks = []
+        for _, mask, centre in stamps:
+            at = np.floor(np.asarray(centre) + 0.5).astype(np.int64)
+            voxels = np.argwhere(mask) - mask.shape[0] // 2 + at
+            inside = voxels[np.all((voxels >= 0) & (voxels < self.shape), axis=1)]
+            if (len(inside) < len(voxels) and not may_stick_out) or self.blocked[tuple(inside.T)].any():
+                return False
+            masks.append(inside)
+        if not any(map(len, masks)):
+            return False
+        self._add_chain(stamps, overlap)
+        self.rows.append(dict(row))
+        for inside in masks:
+            index = tuple(inside.T)
+            self.occupancy[index] = len(self.rows)
+            self.class_mask[index] = label_id
+            self.blocked[index] = True
+        for inside in masks:
+            if self.gap > 0 and len(inside):
+                self._block_around(inside)
+        return True
+
+    def _add_chain(self, stamps: Sequence[Stamp], overlap: Literal["max", "add"]) -> None:
+        if self._chain is None and overlap == "max":
+            self._chain = np.zeros(self.shape, dtype=np.float32)
+        windows = []
+        for density, _, centre in stamps:
+            at = np.floor(np.asarray(centre) + 0.5).astype(np.int64)
+            slices = geometry.box_slices(tuple(at - density.shape[0] // 2), density.shape, self.shape)
+            if slices is None:
+                continue
+            new = density[slices[1]]
+            if overlap == "max":
+                assert self._chain is not None
+                own = self._chain[slices[0]]
+                new = np.maximum(new - own, 0)
+                own += new
+                windows.append(slices[0])
+            self.density[slices[0]] += new
+        for window in windows:
+            assert self._chain is not None
+            self._chain[window] = 0
 
     def _free_place(
         self, offsets: Voxels, generator: np.random.Generator, tries: int, *, may_stick_out: bool = False

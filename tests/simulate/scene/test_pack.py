@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.density.template import MASK_THRESHOLD, occupied, rotate
-from cryoembed.simulate.scene.pack import pack, shortfall, truth_is_consistent
+from cryoembed.simulate.scene.pack import pack
+from cryoembed.simulate.scene.truth import shortfall, truth_is_consistent
 
 SHAPE = (40, 64, 72)
 
