@@ -22,6 +22,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _CONNECT_S = 30
+_NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # 8787 may be taken
+# a terminal's Ctrl-C reaches all processes; the one that was started answers for them
+_IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 _DEATHS = 2  # of a job's process until the job counts as impossible
 
 
@@ -103,7 +106,7 @@ def slurm_cluster(slurm: SlurmConfig) -> Any:
         interface=slurm.interface,
         job_name="cryoembed",
         worker_extra_args=["--memory-limit", "0"],  # Slurm limits the memory; Dask would pause long before
-        scheduler_options={"dashboard": False},
+        scheduler_options=_NO_DASHBOARD,
     )
 
 
@@ -139,6 +142,7 @@ def _client(parallel: ParallelConfig, jobs: int) -> Iterator[Any]:
     workers = min(parallel.workers, jobs)
     settings = {
         "distributed.scheduler.allowed-failures": _DEATHS,
+        "distributed.worker.preload": [_IGNORE_CTRL_C],
         "distributed.nanny.pre-spawn-environ": _one_thread(max(1, (os.cpu_count() or 1) // workers)),
     }
     with dask.config.set(settings):
@@ -163,7 +167,7 @@ def _client(parallel: ParallelConfig, jobs: int) -> Iterator[Any]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                scheduler_kwargs=_NO_DASHBOARD,
                 memory_limit=0,  # Dask would pause a worker that holds much; the first line says what is needed
                 silence_logs=logging.CRITICAL,
             )

@@ -37,7 +37,6 @@ class DatasetConfig(SampleConfig):
     imaging: ImagingConfig = ImagingConfig()
     write_halves: bool = False  # also even.mrc, odd.mrc (independent noise) and clean.mrc
     write_masks: bool = False  # also masks/CLASS.mrc of membranes, filaments and gold, where there are any
-    write_tilt_series: bool = False  # also tilt_series.mrc and .tlt (angles in degrees)
     shrec_cube: bool = False  # cubic files with the sample in the middle, as SHREC 2021 was published
     seed: int = Field(default=0, ge=0)
 
