@@ -56,6 +56,19 @@ def simulate_model(config: DatasetConfig, index: int, shared: Sequence[Template]
         `shared_templates` of the config; made here if None.
     """
     generator = np.random.default_rng([config.seed, 1, index])
+    scene = simulate_sample(config, index, shared, generator)
+    imaged = image(scene.density, config.voxel_size, config.imaging, generator, occupancy=scene.macromolecule_mask())
+    return scene, imaged
+
+
+def simulate_sample(
+    config: DatasetConfig,
+    index: int,
+    shared: Sequence[Template] | None = None,
+    generator: np.random.Generator | None = None,
+) -> Scene:
+    """The sample of one model, without its tomogram."""
+    generator = np.random.default_rng([config.seed, 1, index]) if generator is None else generator
     templates = list(shared_templates(config) if shared is None else shared)
     split = split_of(config, index)
     if config.separate_species:
@@ -72,8 +85,7 @@ def simulate_model(config: DatasetConfig, index: int, shared: Sequence[Template]
     lacking = shortfall(scene, config.crowding)
     if lacking is not None and not config.allow_shortfall:
         raise InputError(f"model_{index}: {lacking} (or set allow_shortfall: true)")
-    imaged = image(scene.density, config.voxel_size, config.imaging, generator, occupancy=scene.macromolecule_mask())
-    return scene, imaged
+    return scene
 
 
 def shared_templates(config: DatasetConfig) -> list[Template]:
