@@ -1,30 +1,92 @@
-"""Electron optics as formulas: wavelength, contrast transfer, radiation damage."""
+"""Electron optics as formulas: wavelength, interaction, contrast transfer, envelopes, radiation damage."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from cryoembed.simulate.imaging.acquisition import OpticsSettings
 
-def ctf(
-    frequency: npt.ArrayLike, defocus_um: float, *, voltage_kv: float, cs_mm: float, amplitude_contrast: float
-) -> npt.NDArray[np.float64]:
-    """Contrast transfer at spatial frequencies (1/A), with the sign that shows particles bright at low resolution.
-
-    ``sin(pi lambda D k^2 - pi/2 Cs lambda^3 k^4 + asin A)`` with underfocus D positive (Mindell and Grigorieff 2003,
-    equation 1, negated); overfocus would show particles dark, so its sign is turned as well.
-    """
-    k = np.asarray(frequency, dtype=np.float64)
-    wavelength = electron_wavelength(voltage_kv)
-    phase = np.pi * wavelength * defocus_um * 1e4 * k**2 - 0.5 * np.pi * cs_mm * 1e7 * wavelength**3 * k**4
-    sign = -1.0 if defocus_um < 0 else 1.0
-    return np.asarray(np.sin(sign * phase + np.arcsin(amplitude_contrast)), dtype=np.float64)
+Filter = npt.NDArray[np.float32]
+PROTEIN_POTENTIAL = 3.4  # V of density 1 above vitreous ice
+_REST_KEV = 510.99895  # of the electron
 
 
 def electron_wavelength(voltage_kv: float) -> float:
     """Relativistic wavelength in A (0.0197 at 300 kV)."""
     volts = voltage_kv * 1e3
     return float(12.2642598 / np.sqrt(volts * (1 + 0.978475598e-6 * volts)))
+
+
+def interaction_constant(voltage_kv: float) -> float:
+    """Phase per projected potential in rad/(V A): 6.53e-4 at 300 kV (Kirkland 2010, equation 5.6)."""
+    ratio = (_REST_KEV + voltage_kv) / (2 * _REST_KEV + voltage_kv)
+    return float(2 * np.pi / (electron_wavelength(voltage_kv) * voltage_kv * 1e3) * ratio)
+
+
+def frequency_grid(shape: tuple[int, int], pixel: float, *, half: bool = True) -> tuple[Filter, Filter]:
+    """Spatial frequencies (1/A) ky (y, 1) and kx (1, u) of an image's rfft2, or fft2 where not ``half``."""
+    kx = np.fft.rfftfreq(shape[1], pixel) if half else np.fft.fftfreq(shape[1], pixel)
+    return np.fft.fftfreq(shape[0], pixel).astype(np.float32)[:, None], kx.astype(np.float32)[None, :]
+
+
+def aberration(
+    ky: npt.ArrayLike,
+    kx: npt.ArrayLike,
+    defocus_um: float,
+    *,
+    voltage_kv: float,
+    cs_mm: float,
+    astigmatism_um: float = 0.0,
+    astigmatism_deg: float = 0.0,
+    phase_shift_deg: float = 0.0,
+) -> Filter:
+    """Phase (rad) that the lens adds at spatial frequencies (1/A): positive at low resolution for underfocus.
+
+    ``pi lambda D(a) k^2 - pi/2 Cs lambda^3 k^4`` with ``D(a) = D + A cos 2(a - a0)``: Mindell and Grigorieff 2003,
+    equations 1 and 2; A is half the difference of the two defoci, a0 the angle from x (image columns) to the larger.
+    """
+    y, x = np.asarray(ky, dtype=np.float32), np.asarray(kx, dtype=np.float32)
+    wavelength = electron_wavelength(voltage_kv)
+    square = x**2 + y**2
+    phase = np.float32(np.pi * wavelength * defocus_um * 1e4) * square
+    phase -= np.float32(0.5 * np.pi * cs_mm * 1e7 * wavelength**3) * square**2
+    if astigmatism_um:
+        angle = np.deg2rad(2 * astigmatism_deg)
+        skew = np.float32(np.cos(angle)) * (x**2 - y**2) + np.float32(2 * np.sin(angle)) * x * y
+        phase += np.float32(np.pi * wavelength * astigmatism_um * 1e4) * skew
+    return np.asarray(phase + np.float32(np.deg2rad(phase_shift_deg)), dtype=np.float32)
+
+
+def ctf(phase: npt.ArrayLike, amplitude_contrast: float) -> Filter:
+    """Contrast transfer ``sin(phase + asin A)`` of an `aberration`: positive where protein appears dark."""
+    return np.asarray(np.sin(np.asarray(phase) + np.float32(np.arcsin(amplitude_contrast))), dtype=np.float32)
+
+
+def coherence(k: npt.ArrayLike, defocus_um: float, config: OpticsSettings) -> Filter:
+    """Envelope of the lens: energy spread, size of the source and objective aperture.
+
+    Energy spread ``exp(-(pi lambda Cc dE/E k^2)^2 / (16 ln 2))``, source ``exp(-(pi q (D lambda k - Cs lambda^3
+    k^3))^2)`` with ``q = illumination / lambda``: Frank 2006, equations 2.9 and 2.11; the aperture ends at
+    ``radius / (focal length lambda)``.
+    """
+    frequency = np.asarray(k, dtype=np.float32)
+    wavelength = electron_wavelength(config.voltage_kv)
+    blur = np.pi * wavelength * config.cc_mm * 1e7 * config.energy_spread_ev / (config.voltage_kv * 1e3)
+    slope = np.float32(defocus_um * 1e4 * wavelength) * frequency
+    slope = slope - np.float32(config.cs_mm * 1e7 * wavelength**3) * frequency**3
+    source = np.pi * config.illumination_mrad * 1e-3 / wavelength
+    exponent = np.float32(blur**2 / (16 * np.log(2))) * frequency**4 + np.float32(source**2) * slope**2
+    envelope = np.exp(-exponent)
+    if config.aperture_um > 0:
+        envelope *= frequency <= config.aperture_um * 0.5e-3 / (config.focal_length_mm * wavelength)
+    return np.asarray(envelope, dtype=np.float32)
+
+
+def sample_blur(k: npt.ArrayLike, config: OpticsSettings) -> Filter:
+    """Envelope of the sample: B-factor ``exp(-B k^2 / 4)`` and Gaussian motion ``exp(-2 pi^2 s^2 k^2)``."""
+    factor = config.bfactor / 4 + 2 * np.pi**2 * config.motion_blur**2
+    return np.asarray(np.exp(np.float32(-factor) * np.asarray(k, dtype=np.float32) ** 2), dtype=np.float32)
 
 
 def damage(frequency: npt.ArrayLike, exposure: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -1,6 +1,7 @@
-"""What the microscope and the reconstruction make of a sample: missing wedge, CTF, envelopes and shaped noise.
+"""What the microscope and the reconstruction make of a sample: a tilt series, and the tomogram of it.
 
-Linear weak-phase imaging: the sample's Fourier transform times one filter, plus noise shaped by another.
+Density, projections, optics, camera, tilt images, weighted back-projection. From the camera on everything is linear,
+so signal and noise are reconstructed apart: the noise-free tomogram comes for free, and noise can be scaled.
 """
 
 from __future__ import annotations
@@ -9,11 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
+from scipy import ndimage
 
 from cryoembed.errors import InputError
+from cryoembed.io.mrc import read_mrc
+from cryoembed.io.tilt_series import read_tilts
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from cryoembed.simulate.imaging.filters import Filter, noise_filter, signal_filter
+from cryoembed.simulate.imaging.backprojection import reconstruct
+from cryoembed.simulate.imaging.exposures import Exposures, draw_exposures
+from cryoembed.simulate.imaging.geometry import TiltGeometry
+from cryoembed.simulate.imaging.optics import PROTEIN_POTENTIAL, interaction_constant
+from cryoembed.simulate.imaging.spectrum import Spectra, spectra_of
+from cryoembed.simulate.imaging.tilt_images import TiltImages, take_tilt_series
 
 Volume = npt.NDArray[np.float32]
 __all__ = ["Imaged", "ImagingConfig", "image", "snr_region"]
@@ -23,7 +31,23 @@ __all__ = ["Imaged", "ImagingConfig", "image", "snr_region"]
 class Imaged:
     """A tomogram as a user would get it, and what it would be without noise; all in the contrast asked for.
 
-    ``even`` and ``odd`` share the signal and have independent noise; ``reconstruction`` is their mean.
+    Attributes
+    ----------
+    reconstruction
+        (z, y, x); its unit is that of the density, as far as the contrast transfer lets it through.
+    even, odd
+        Of two halves of the electrons (``halves: frames``; the reconstruction is their mean) or of the tilts.
+    clean
+        The same reconstruction of noise-free images: with wedge, contrast transfer, radiation damage and misalignment.
+        The sample itself is the density that came in.
+    params
+        What was drawn and measured, by name.
+    voxel_size
+        A, of these volumes.
+    geometry
+        The tilts as reported; the misalignment is in ``exposures``.
+    tilt_series
+        (t, y, u) counts as recorded (protein dark), or None unless ``write_tilt_series``.
     """
 
     reconstruction: Volume
@@ -31,6 +55,10 @@ class Imaged:
     odd: Volume
     clean: Volume
     params: dict[str, float]
+    voxel_size: float
+    geometry: TiltGeometry
+    exposures: Exposures
+    tilt_series: npt.NDArray[np.float32] | None = None
 
 
 def image(
@@ -40,48 +68,58 @@ def image(
     generator: np.random.Generator,
     *,
     occupancy: npt.NDArray[np.generic] | None = None,
+    sample_mask: npt.NDArray[np.bool_] | None = None,
+    threads: int | None = None,
 ) -> Imaged:
-    """Turn a density (particles bright) into a tomogram.
+    """Turn a density (particles bright) into a tilt series and a tomogram.
 
     Parameters
     ----------
     density
-        (z, y, x) float32, solvent 0.
+        (z, y, x) float32, ice 0, the inside of protein 1.
     occupancy
         (z, y, x) nonzero (or True) inside macromolecules; needed for ``snr_particle``.
+    sample_mask
+        (z, y, x) where ice is; None: everywhere, and beyond the volume's sides as well.
+    threads
+        Default: all that this process may use; the result is the same for any number.
 
     Raises
     ------
     InputError
-        If ``snr_particle`` is asked for without any occupied voxel, or the signal is constant.
+        If ``snr_particle`` is asked for without any occupied voxel, an SNR of a constant density, the density is not
+        a finite volume, or a file of the settings can't be used.
     """
-    shape = density.shape
-    defocus_um = generator.uniform(*config.defocus_um)
-    exponent = generator.uniform(*config.noise_exponent)
-    asked = config.snr_particle or config.snr_volume
-    snr = float(np.exp(generator.uniform(*np.log(asked)))) if asked else np.inf
-    params = {"defocus_um": float(defocus_um), "noise_exponent": float(exponent), "snr": snr}
-
-    spectrum = fft.rfftn(density)
-    spectrum *= signal_filter(shape, voxel_size, config, defocus_um, generator)
-    clean = fft.irfftn(spectrum, s=shape).astype(np.float32)
-    sign = np.float32(-1.0 if config.contrast == "dark" else 1.0)
-    if not np.isfinite(snr):
-        return Imaged(sign * clean, sign * clean, sign * clean, sign * clean, params)
-
-    shaping = noise_filter(shape, voxel_size, config, exponent=exponent)
-    halves = [_shaped_noise(shape, shaping, generator) for _ in range(2)]
-    region = snr_region(shape, config, occupancy)
-    noise = (halves[0] + halves[1]) / 2
-    signal_power, noise_power = float(clean[region].var(dtype=np.float64)), float(noise[region].var(dtype=np.float64))
-    if not signal_power > 0:
+    _check(density, voxel_size, config)
+    shape = tuple(size // config.binning for size in density.shape)
+    region = snr_region(shape, config, _thinned(occupancy, config.binning))
+    planned = config.planned_tilts_deg() if config.tilt_file is None else read_tilts(config.tilt_file).tilts_deg
+    exposures = draw_exposures(config, planned, voxel_size, generator)
+    if np.isfinite(exposures.snr) and not np.ptp(density) > 0:
         raise InputError(
             "imaging: the density is constant, there is no signal to set the noise by; pack some particles"
         )
-    scale = np.float32(np.sqrt(signal_power / snr / noise_power))
-    even, odd = (sign * (clean + scale * half) for half in halves)
-    reconstruction = np.asarray((even + odd) / 2, dtype=np.float32)
-    return Imaged(reconstruction, even, odd, sign * clean, params)
+    spectra = _wanted_spectra(config)
+    images = take_tilt_series(
+        density, voxel_size, config, exposures, generator, sample_mask=sample_mask, spectra=spectra, threads=threads
+    )
+    if not images.mean > 0:
+        raise InputError(
+            "imaging: hardly an electron gets through this sample; raise mean_free_path or lower the tilts"
+        )
+    geometry = TiltGeometry(exposures.nominal_deg, doses=exposures.doses)
+    volumes, scale, snr = _reconstructed(images, exposures, voxel_size, config, shape, region, threads)
+    sign = np.float32(-1.0 if config.contrast == "dark" else 1.0)
+    for volume in {id(volume): volume for volume in volumes}.values():
+        volume *= sign
+    tilt_series = None
+    if config.write_tilt_series:
+        tilt_series = images.signal if images.noise is None else images.signal + scale * images.noise
+    reconstruction, even, odd, clean = volumes
+    params = _params(exposures, config, snr)
+    return Imaged(
+        reconstruction, even, odd, clean, params, voxel_size * config.binning, geometry, exposures, tilt_series
+    )
 
 
 def snr_region(
@@ -92,10 +130,98 @@ def snr_region(
         return np.ones(shape, dtype=np.bool_)
     if occupancy is None or not np.any(occupancy):
         raise InputError("imaging: snr_particle needs particles (an occupancy mask); give snr_volume instead")
+    if occupancy.shape != tuple(shape):
+        raise InputError(f"imaging: the occupancy has the shape {occupancy.shape}, the density {tuple(shape)}")
     return np.asarray(ndimage.binary_dilation(occupancy != 0, iterations=1), dtype=np.bool_)
 
 
-def _shaped_noise(shape: tuple[int, ...], shaping: Filter, generator: np.random.Generator) -> Volume:
-    spectrum = fft.rfftn(generator.standard_normal(shape, dtype=np.float32))
-    spectrum *= shaping
-    return np.asarray(fft.irfftn(spectrum, s=shape), dtype=np.float32)
+def _reconstructed(
+    images: TiltImages,
+    exposures: Exposures,
+    voxel_size: float,
+    config: ImagingConfig,
+    shape: tuple[int, ...],
+    region: npt.NDArray[np.bool_],
+    threads: int | None,
+) -> tuple[list[Volume], np.float32, float]:
+    """Reconstruction, even, odd and clean, particles bright; by how much noise was scaled; and the SNR in the region."""
+    # contrast per voxel of density 1: the volume gets the density's own unit
+    unit = images.mean * 2 * interaction_constant(config.voltage_kv) * PROTEIN_POTENTIAL * voxel_size
+
+    def back(stack: npt.NDArray[np.float32], tilts: str = "all") -> Volume:
+        volume = reconstruct(
+            stack,
+            TiltGeometry(exposures.nominal_deg),
+            shape,  # type: ignore[arg-type]
+            voxel_size,
+            binning=config.binning,
+            tilts=tilts,  # type: ignore[arg-type]
+            threads=threads,
+        )
+        volume /= np.float32(unit)
+        return volume
+
+    clean = back(images.corrected_signal)
+    if not images.corrected_noise:
+        halves = [clean, clean]
+        if config.halves == "tilts":
+            halves = [back(images.corrected_signal, half) for half in ("even", "odd")]
+        return [clean.copy(), *(half.copy() for half in halves), clean], np.float32(1), float("inf")
+    noises = [back(stack) for stack in images.corrected_noise]
+    noise = noises[0] + noises[1]
+    power = float(noise[region].var(dtype=np.float64))
+    snr = float(clean[region].var(dtype=np.float64)) / power
+    scale = np.float32(np.sqrt(snr / exposures.snr)) if np.isfinite(exposures.snr) else np.float32(1)
+    if config.halves == "tilts":
+        whole = images.corrected_signal + scale * (images.corrected_noise[0] + images.corrected_noise[1])
+        halves = [back(whole, half) for half in ("even", "odd")]
+    else:
+        for half in noises:
+            half *= 2 * scale
+            half += clean
+        halves = noises
+    noise *= scale
+    noise += clean
+    return [noise, *halves, clean], scale, snr / float(scale) ** 2
+
+
+def _params(exposures: Exposures, config: ImagingConfig, snr: float) -> dict[str, float]:
+    measured = {"snr_particle" if config.snr_particle is not None else "snr_volume": snr} if np.isfinite(snr) else {}
+    return {
+        "defocus_um": float(exposures.defocus_um.mean()),
+        "dose": exposures.dose,
+        "mean_free_path": exposures.mean_free_path,
+        "phase_shift_deg": exposures.phase_shift_deg,
+        "shift_sd": exposures.shift_sd,
+        "tilts": float(len(exposures.nominal_deg)),
+        **measured,
+    }
+
+
+def _wanted_spectra(config: ImagingConfig) -> Spectra | None:
+    if config.spectrum_file is None:
+        return None
+    images, header = read_mrc(config.spectrum_file)
+    pixel = header.voxel_size_zyx[2] if config.spectrum_pixel is None else config.spectrum_pixel
+    if not pixel > 0:
+        raise InputError(f"{config.spectrum_file} states no pixel size; give spectrum_pixel")
+    return spectra_of(images, pixel)
+
+
+def _thinned(occupancy: npt.NDArray[np.generic] | None, binning: int) -> npt.NDArray[np.generic] | None:
+    return occupancy if occupancy is None or binning == 1 else occupancy[::binning, ::binning, ::binning]
+
+
+def _check(density: Volume, voxel_size: float, config: ImagingConfig) -> None:
+    if density.ndim != 3 or min(density.shape) < 2:
+        raise InputError(f"imaging: a volume (z, y, x) was expected, got the shape {density.shape}")
+    if not voxel_size > 0:
+        raise InputError(f"imaging: voxel size {voxel_size}; expected A, above 0")
+    if not np.isfinite(np.sum(density, dtype=np.float64)):
+        raise InputError("imaging: the density holds values that are not finite")
+    step = config.binning
+    if step > 1 and (density.shape[0] % step or density.shape[1] % (2 * step) or density.shape[2] % (2 * step)):
+        raise InputError(
+            f"imaging: the shape {density.shape} can't be binned by {step}; "
+            f"z must be a multiple of {step}, y and x of {2 * step}"
+        )

@@ -1,0 +1,44 @@
+"""Images of weak phase objects: projected potential, convolved with the contrast transfer of its column."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cryoembed.simulate.imaging.lens import Image, Lens, through_lens
+from cryoembed.simulate.imaging.optics import Filter, interaction_constant
+
+
+def phase_shift_of(potential: Image, voltage_kv: float) -> Image:
+    """Phase (rad) that a projected potential (V A) gives the wave."""
+    return np.asarray(potential * np.float32(interaction_constant(voltage_kv)), dtype=np.float32)
+
+
+def weak_phase_image(phase: Image, pixel: float, lens: Lens) -> Image:
+    """Contrast that an object gives the image: the intensity is 1 minus this.
+
+    ``2 phi`` goes through ``sin`` of the aberration, the absorbed share ``1 - exp(-2 a)`` through its ``cos``, with
+    ``phi = sqrt(1 - A^2) s`` and ``a = A s`` for a phase shift s and the amplitude contrast A: to first order the
+    contrast transfer function, but gold absorbs no more than there is.
+
+    Parameters
+    ----------
+    phase
+        (y, u) phase shift s of the wave behind the object, rad.
+    pixel
+        A.
+
+    Returns
+    -------
+    (y, u) float32; positive is dark.
+    """
+    amplitude = np.float32(lens.settings.amplitude_contrast)
+    refracted = np.float32(2 * np.sqrt(1 - amplitude**2)) * phase
+    absorbed = np.where(phase > 0, -np.expm1(-2 * amplitude * np.maximum(phase, 0)), 2 * amplitude * phase)
+    if not lens.settings.ctf:  # as if a perfect phase plate turned all of the phase into contrast
+        return refracted + absorbed
+
+    def filters(k: Filter, aberration: Filter) -> list[Filter]:
+        envelope = lens.envelope(k)
+        return [envelope * np.sin(aberration), envelope * np.cos(aberration)]
+
+    return through_lens([refracted, absorbed], pixel, lens, filters)
