@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from cryoembed.errors import InputError
 from cryoembed.rotations import matrices_zyx
+from cryoembed.simulate.density.spline import affine_cubic
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -44,6 +45,10 @@ class Template:
         Point group (Schoenflies): C1, C7, D2, O, ...
     split
         Whether networks may see this species in training.
+    origin_offset_zyx
+        A: from the template's centre to the origin of the frame it came in (a map's box centre, a PDB file's origin).
+    membrane
+        Whether the species sits in a membrane: the membrane's mid-plane then goes through that origin, its normal is z.
 
     Raises
     ------
@@ -57,6 +62,8 @@ class Template:
     mass_kda: float
     symmetry: str = "C1"
     split: Split = "train"
+    origin_offset_zyx: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    membrane: bool = False
 
     def __post_init__(self) -> None:
         if self.density.ndim != 3 or len(set(self.density.shape)) != 1:
@@ -178,9 +185,10 @@ def rotate(
     matrix = matrices_zyx(rotation)[0]
     centre = np.full(3, template.box_vox // 2, dtype=np.float64)
     offset = centre - matrix.T @ (centre + np.asarray(subvoxel_shift_zyx, dtype=np.float64))
-    source = template.spline if order == 3 else template.density
+    if order == 3:
+        return affine_cubic(template.spline, matrix.T, offset)
     turned = ndimage.affine_transform(
-        source, matrix.T, offset=offset, order=order, prefilter=False, mode="grid-constant", output=np.float32
+        template.density, matrix.T, offset=offset, order=order, mode="grid-constant", output=np.float32
     )
     return np.asarray(turned, dtype=np.float32)
 

@@ -8,19 +8,21 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from cryoembed import geometry
 from cryoembed.particles import QUATERNION, Particles
 from cryoembed.rotations import random_rotations
 from cryoembed.simulate.density.template import Mask, Template, Volume, occupied, rotate
 from cryoembed.simulate.scene.objects import Solid
+from cryoembed.simulate.scene.search import any_free, block_around, first_free, free_but_for
 
 Shape = tuple[int, int, int]
+Window = tuple[slice, slice, slice]
 Stamp = tuple[Volume, Mask, tuple[float, float, float]]  # cubes (n, n, n) and their centre (zyx, voxels)
 Voxels = npt.NDArray[np.int64]  # (n, 3) zyx
-_PROBES = 48  # voxels of a particle looked up before all of them are
 _ORIENTATIONS = 4  # tried before a particle is given up
+_SCANS = 2  # orientations for which every voxel is looked at
 _CLIPPED_TRIES = 20  # places tested for a vesicle, which is large and checked voxel by voxel
 _COLUMNS = ("z", "y", "x", *QUATERNION, "label", "mass_kda")
 
@@ -28,7 +30,10 @@ _COLUMNS = ("z", "y", "x", *QUATERNION, "label", "mass_kda")
 class Canvas:
     """The volumes being filled. Not thread-safe; everything random comes from the generator passed in."""
 
-    def __init__(self, shape: Shape, voxel_size: float, *, gap: float, margin: float) -> None:
+    def __init__(
+        self, shape: Shape, voxel_size: float, *, gap: float, margin: float, classes: Sequence[str] = ()
+    ) -> None:
+        self.classes = tuple(classes)
         self.shape, self.voxel_size = shape, voxel_size
         self.margin, self.gap = margin / voxel_size, gap / voxel_size
         self.density: Volume = np.zeros(shape, dtype=np.float32)
@@ -36,42 +41,91 @@ class Canvas:
         self.occupancy = np.zeros(shape, dtype=np.int32)
         self.blocked = np.zeros(shape, dtype=np.bool_)  # occupied, or nearer than the gap to it
         self.rows: list[dict[str, object]] = []
-        self.filled = 0
+        self.filled = 0  # voxels of particles
+        self.paths: list[tuple[int, str, npt.NDArray[np.float64]]] = []  # id, label, (n, 3) zyx A of each filament
+        self._bounds = (np.zeros(3, dtype=np.int64), np.array(shape) - 1)  # first and last voxel that is not blocked
         self._chain: Volume | None = None  # density of the chain being placed
 
+    def label_id(self, label: str) -> int:
+        """The class number of a label."""
+        return self.classes.index(label) + 1
+
+    def confine(self, room: Mask) -> None:
+        """Nothing is placed outside of ``room`` (z, y, x) from now on; what is there stays."""
+        self.blocked |= ~room
+        spans = [np.flatnonzero(room.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+        if all(map(len, spans)):
+            self._bounds = np.array([span[0] for span in spans]), np.array([span[-1] for span in spans])
+
     def place(
-        self, template: Template, label_id: int, generator: np.random.Generator, threshold: float, tries: int
+        self,
+        template: Template,
+        label_id: int,
+        generator: np.random.Generator,
+        threshold: float,
+        tries: int,
+        *,
+        exhaustive: bool = False,
+        may_stick_out: bool = False,
     ) -> bool:
-        """Find a free place for one more particle; False if there is none among those tried."""
-        for _ in range(_ORIENTATIONS):
+        """Find a free place for one more particle; False if there is none among those tried.
+
+        ``exhaustive`` looks at every voxel of the volume in `_SCANS` more orientations once the tries have failed.
+        With ``may_stick_out`` the faces of the volume may cut a particle; its centre stays inside.
+        """
+        for orientation in range(_ORIENTATIONS + _SCANS * exhaustive):
             rotation = random_rotations(1, generator)[0]
             shift = generator.uniform(-0.5, 0.5, size=3)
             density = rotate(template, rotation, shift)
             centre = template.box_vox // 2
             mask = occupied(density, template.interior * threshold, (centre,) * 3, template.voxel_size)
             offsets = np.argwhere(mask) - centre
-            at = self._free_place(offsets, generator, tries)
+            low, high = self._range(offsets, may_stick_out)
+            if orientation < _ORIENTATIONS:
+                at = self._free_place(offsets, low, high, generator, tries, may_stick_out=may_stick_out)
+            else:
+                at = any_free(self.blocked, offsets, low, high, generator, may_stick_out=may_stick_out)
             if at is None:
                 continue
-            row = dict(zip(QUATERNION, rotation.as_quat(), strict=True))
-            self._write(
-                density,
-                offsets,
-                at,
-                centre,
-                label_id,
-                {**row, "label": template.name, "mass_kda": template.mass_kda},
-                shift,
-            )
-            self.filled += len(offsets)
+            row = {**dict(zip(QUATERNION, rotation.as_quat(), strict=True)), **_named(template)}
+            self.filled += self._write(density, offsets, at, centre, label_id, row, shift)
             return True
         return False
+
+    def place_embedded(
+        self,
+        template: Template,
+        label_id: int,
+        rotation: Rotation,
+        position_zyx_vox: npt.NDArray[np.float64],
+        threshold: float,
+        membrane_id: int,
+    ) -> bool:
+        """Place a particle at a given pose where only the membrane ``membrane_id`` is; it takes the lipids' place."""
+        at = geometry.nearest_voxel(position_zyx_vox)
+        shift = position_zyx_vox - at
+        density = rotate(template, rotation, shift)
+        centre = template.box_vox // 2
+        offsets = np.argwhere(occupied(density, template.interior * threshold, (centre,) * 3, template.voxel_size))
+        offsets -= centre
+        if not free_but_for(self.blocked, self.occupancy, membrane_id, offsets, at):
+            return False
+        slices = geometry.box_slices(tuple(at - centre), density.shape, self.shape)
+        assert slices is not None
+        lipids = self.occupancy[slices[0]] == membrane_id
+        share = np.clip(density[slices[1]] / template.interior, 0, 1) * lipids
+        self.density[slices[0]] *= 1 - share
+        row = {**dict(zip(QUATERNION, rotation.as_quat(), strict=True)), **_named(template)}
+        self.filled += self._write(density, offsets, at, centre, label_id, row, shift)
+        return True
 
     def place_solid(self, solid: Solid, label_id: int, generator: np.random.Generator, tries: int) -> bool:
         """Place a vesicle or bead; a vesicle may stick out of the volume."""
         centre = solid.density.shape[0] // 2
         offsets = np.argwhere(solid.mask) - centre
-        at = self._free_place(offsets, generator, tries, may_stick_out=solid.may_stick_out)
+        low, high = self._range(offsets, solid.may_stick_out)
+        most = _CLIPPED_TRIES if solid.may_stick_out else None
+        at = self._free_place(offsets, low, high, generator, tries, may_stick_out=solid.may_stick_out, most=most)
         if at is None:
             return False
         self._write(
@@ -116,15 +170,25 @@ class Canvas:
             return False
         self._add_chain(stamps, overlap)
         self.rows.append(dict(row))
-        for inside in masks:
-            index = tuple(inside.T)
-            self.occupancy[index] = len(self.rows)
-            self.class_mask[index] = label_id
-            self.blocked[index] = True
-        for inside in masks:
-            if self.gap > 0 and len(inside):
-                self._block_around(inside)
+        self._claim(masks, label_id)
         return True
+
+    def claim_row(self, row: dict[str, object]) -> int:
+        """Begin an object that `write_window` fills; its id."""
+        self.rows.append(dict(row))
+        return len(self.rows)
+
+    def drop_row(self, instance: int) -> None:
+        """Take back the last object, of which nothing was written."""
+        assert instance == len(self.rows)
+        self.rows.pop()
+
+    def write_window(self, window: Window, density: Volume, mask: Mask, label_id: int) -> None:
+        """Add a part of the last object, whose gap the caller keeps."""
+        self.density[window] += density
+        self.occupancy[window][mask] = len(self.rows)
+        self.class_mask[window][mask] = label_id
+        self.blocked[window] |= mask
 
     def _add_chain(self, stamps: Sequence[Stamp], overlap: Literal["max", "add"]) -> None:
         if self._chain is None and overlap == "max":
@@ -147,36 +211,32 @@ class Canvas:
             assert self._chain is not None
             self._chain[window] = 0
 
-    def _free_place(
-        self, offsets: Voxels, generator: np.random.Generator, tries: int, *, may_stick_out: bool = False
-    ) -> Voxels | None:
-        """A random voxel around which all offsets are free, None if no try found one."""
-        size = np.array(self.shape)
-        low, high = -offsets.min(axis=0) + self.margin, size - 1 - offsets.max(axis=0) - self.margin
-        if may_stick_out:
-            low, high = np.zeros(3), size - 1.0
-        low, high = np.ceil(low).astype(np.int64), np.floor(high).astype(np.int64)
-        if len(offsets) == 0 or (high < low).any():
-            return None
-        places = generator.integers(low, high + 1, size=(tries, 3))
-        if may_stick_out:
-            return self._first_free_clipped(offsets, places[:_CLIPPED_TRIES])
-        strides = np.array([self.shape[1] * self.shape[2], self.shape[2], 1])
-        flat_offsets, flat_places, blocked = offsets @ strides, places @ strides, self.blocked.reshape(-1)
-        probes = flat_offsets[:: max(1, len(flat_offsets) // _PROBES)]
-        maybe = np.flatnonzero(~blocked[flat_places[:, None] + probes].any(axis=1))
-        for index in maybe:
-            if not blocked[flat_places[index] + flat_offsets].any():
-                return np.asarray(places[index], dtype=np.int64)
-        return None
+    def _range(self, offsets: Voxels, may_stick_out: bool) -> tuple[Voxels, Voxels]:
+        """First and last voxel that a particle's centre may take; none if the last lies before the first."""
+        low, high = self._bounds
+        if may_stick_out or len(offsets) == 0:
+            return low, high if len(offsets) else low - 1
+        low = np.maximum(low, self.margin) - offsets.min(axis=0)
+        high = np.minimum(high, np.array(self.shape) - 1 - self.margin) - offsets.max(axis=0)
+        return np.ceil(low).astype(np.int64), np.floor(high).astype(np.int64)
 
-    def _first_free_clipped(self, offsets: Voxels, places: Voxels) -> Voxels | None:
-        for place in places:
-            voxels = offsets + place
-            inside = voxels[np.all((voxels >= 0) & (voxels < self.shape), axis=1)]
-            if len(inside) and not self.blocked[tuple(inside.T)].any():
-                return np.asarray(place, dtype=np.int64)
-        return None
+    def _free_place(
+        self,
+        offsets: Voxels,
+        low: Voxels,
+        high: Voxels,
+        generator: np.random.Generator,
+        tries: int,
+        *,
+        may_stick_out: bool,
+        most: int | None = None,
+    ) -> Voxels | None:
+        """A random voxel around which all offsets are free, None if none of the tries (the first ``most``) is."""
+        if (high < low).any():
+            return None
+        places = generator.integers(low, high + 1, size=(tries, 3))[: most or tries]
+        index = first_free(self.blocked, offsets, places, may_stick_out=may_stick_out)
+        return None if index < 0 else np.asarray(places[index], dtype=np.int64)
 
     def _write(
         self,
@@ -187,31 +247,50 @@ class Canvas:
         label_id: int,
         row: dict[str, object],
         shift: npt.NDArray[np.float64],
-    ) -> None:
+    ) -> int:
+        """Add density and truth of one object; how many voxels it took."""
         slices = geometry.box_slices(tuple(at - centre), density.shape, self.shape)
         if slices is not None:
             self.density[slices[0]] += density[slices[1]]
         voxels = offsets + at
-        index = tuple(voxels[np.all((voxels >= 0) & (voxels < self.shape), axis=1)].T)
+        voxels = voxels[np.all((voxels >= 0) & (voxels < self.shape), axis=1)]
         self.rows.append({**dict(zip("zyx", (at + shift) * self.voxel_size, strict=True)), **row})
-        self.occupancy[index] = len(self.rows)
-        self.class_mask[index] = label_id
-        self.blocked[index] = True
-        if self.gap > 0:
-            self._block_around(np.stack(index, axis=1))
+        self._claim([voxels], label_id)
+        return len(voxels)
 
-    def _block_around(self, voxels: Voxels) -> None:
-        """Block what is nearer than the gap to these voxels."""
-        reach = int(np.ceil(self.gap))
-        low = np.maximum(voxels.min(axis=0) - reach, 0)
-        high = np.minimum(voxels.max(axis=0) + reach + 1, self.shape)
-        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        free = np.ones(tuple(high - low), dtype=np.bool_)
-        free[tuple((voxels - low).T)] = False
-        self.blocked[window] |= ndimage.distance_transform_edt(free) <= self.gap
+    def _claim(self, parts: Sequence[Voxels], label_id: int) -> None:
+        """Give these (n, 3) voxels to the object of the last row."""
+        for voxels in parts:
+            index = tuple(voxels.T)
+            self.occupancy[index] = len(self.rows)
+            self.class_mask[index] = label_id
+            self.blocked[index] = True
+            if self.gap > 0:
+                block_around(self.blocked, voxels, self.gap)
 
     def particles(self, tomogram: str) -> Particles:
         """The rows written so far; ``instance`` is the occupancy id."""
         table = pd.DataFrame({name: [row.get(name, np.nan) for row in self.rows] for name in _COLUMNS})
         table.insert(0, "tomogram", tomogram)
         return Particles(table.assign(instance=np.arange(1, len(table) + 1)))
+
+    def filaments(self) -> pd.DataFrame | None:
+        """The paths of filaments, one row per point; None if there are none."""
+        if not self.paths:
+            return None
+        parts = [
+            pd.DataFrame(
+                {
+                    "instance": instance,
+                    "label": label,
+                    "point": np.arange(len(path)),
+                    **dict(zip("zyx", path.T, strict=True)),
+                }
+            )
+            for instance, label, path in self.paths
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+
+def _named(template: Template) -> dict[str, object]:
+    return {"label": template.name, "mass_kda": template.mass_kda}

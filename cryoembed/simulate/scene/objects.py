@@ -14,7 +14,7 @@ from cryoembed.simulate.density.template import Mask, Volume
 _HEADGROUPS = 0.9
 _TAILS = 0.15
 _LEAFLET = 18.0  # A from the middle of the bilayer to the head groups
-_HEAD_SIGMA = 5.0
+HEAD_SIGMA = 5.0
 _GOLD = 8.0  # gold scatters about ten times as much per volume as protein; less, for what multiple scattering removes
 _SOFT = 6.0  # A: rim of a bead
 
@@ -48,12 +48,28 @@ def vesicle(
     slope = np.sqrt(((scaled / semi.astype(np.float32)) ** 2).sum(axis=-1))
     # distance to the surface to first order: (f - 1) / |grad f| with f = level
     distance = np.where(level < 0.3, -semi.min(), (level - 1) * level / np.maximum(slope, 1e-6))
-    sigma = float(np.hypot(_HEAD_SIGMA, 0.35 * voxel_size))
-    heads = np.exp(-((np.abs(distance) - _LEAFLET) ** 2) / (2 * sigma**2)) * _HEADGROUPS * _HEAD_SIGMA / sigma
-    tails = _TAILS * (np.abs(distance) < _LEAFLET)
-    density = (heads + tails).astype(np.float32)
+    density = bilayer(distance, voxel_size)
+    return Solid("vesicle", density, np.abs(distance) < _LEAFLET + HEAD_SIGMA, may_stick_out=True)
+
+
+def bilayer(
+    distance: npt.NDArray[np.floating], voxel_size: float, *, leaflet: float = _LEAFLET, head_sigma: float = HEAD_SIGMA
+) -> Volume:
+    """Density of a lipid bilayer by the distance (A) to its middle: two layers of head groups with tails between.
+
+    Parameters
+    ----------
+    leaflet
+        A from the middle to the middle of the head groups.
+    head_sigma
+        A, s.d. of a layer of head groups; widened, not heightened, where voxels are too coarse for it.
+    """
+    sigma = float(np.hypot(head_sigma, 0.35 * voxel_size))
+    heads = np.exp(-((np.abs(distance) - leaflet) ** 2) / (2 * sigma**2)) * _HEADGROUPS * head_sigma / sigma
+    tails = _TAILS * (np.abs(distance) < leaflet)
+    density: Volume = (heads + tails).astype(np.float32)
     density[density < 0.01] = 0
-    return Solid("vesicle", density, np.abs(distance) < _LEAFLET + _HEAD_SIGMA, may_stick_out=True)
+    return density
 
 
 def gold_bead(

@@ -1,0 +1,161 @@
+"""The shape of a sample: how thick it is, and where in the volume there are ice, cell or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from cryoembed.config import Config
+from cryoembed.errors import InputError
+from cryoembed.simulate.density.template import Mask
+from cryoembed.simulate.scene.canvas import Shape
+from cryoembed.simulate.scene.surfaces import Ellipsoid, draw_waves
+
+SampleKind = Literal["full", "slab", "lamella", "cell"]
+Range = tuple[float, float]
+_COVER = 150.0  # A of ice over a cell, which the heads of its membrane proteins need
+
+
+class EnvelopeConfig(Config):
+    """The sample's shape; lengths in nm, each drawn uniformly from its range.
+
+    ``full``: sample fills the volume. ``slab``: ice between two flat faces (CryoETSim: 60 to 100 nm). ``lamella``: a
+    milled slab, its faces wavy and a little tilted. ``cell``: a whole cell, roundish, thick in the middle and thin at its
+    edge, bounded by a membrane, in a film of ice where only gold is (such as the Mycoplasma of EMPIAR-10499).
+    """
+
+    kind: SampleKind = "full"
+    thickness_nm: Range = Field((60.0, 100.0), description="of the slab, the lamella or the middle of the cell")
+    tilt_deg: Range = Field((0.0, 4.0), description="of a lamella's faces, each on its own")
+    waviness_nm: Range = Field((0.0, 5.0), description="amplitude of a lamella's faces, or of a cell's outline")
+    radius_nm: Range = Field((150.0, 300.0), description="of a cell in the plane, each of two semi-axes")
+    offset_nm: Range = Field((0.0, 100.0), description="of the cell's middle from the volume's, in the plane")
+    ice_nm: Range = Field((30.0, 80.0), description="thickness of the film around a cell; 0: nothing around it")
+    membrane: bool = Field(True, description="whether a membrane bounds the cell")
+    cytosol: float = Field(0.0, ge=0, lt=1, description="density inside a cell of what is too small to be placed")
+
+    @model_validator(mode="after")
+    def _rising(self) -> EnvelopeConfig:
+        for name in ("thickness_nm", "tilt_deg", "waviness_nm", "radius_nm", "offset_nm", "ice_nm"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high or (name in ("thickness_nm", "radius_nm") and low == 0):
+                raise ValueError(f"{name} {low, high}: expected a rising range, none negative")
+        if self.tilt_deg[1] > 30:
+            raise ValueError(f"tilt_deg {self.tilt_deg}: expected less than 30 degrees")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Envelope:
+    """A drawn shape.
+
+    Parameters
+    ----------
+    sample_mask, cell_mask
+        (z, y, x) bool: where ice or sample is; inside the cell. None: everywhere; no cell.
+    cell
+        The cell's outline.
+    thickness_vox
+        Of the sample, or of the cell in its middle.
+    """
+
+    thickness_vox: float
+    sample_mask: Mask | None = None
+    cell_mask: Mask | None = None
+    cell: Ellipsoid | None = None
+
+    @property
+    def room(self) -> Mask | None:
+        """Where particles may be."""
+        return self.sample_mask if self.cell_mask is None else self.cell_mask
+
+
+def draw_envelope(config: EnvelopeConfig, shape: Shape, voxel_size: float, generator: np.random.Generator) -> Envelope:
+    """Draw a sample's shape in the middle of the volume.
+
+    Raises
+    ------
+    InputError
+        If the sample may be thicker than the volume.
+    """
+    if config.kind == "full":
+        return Envelope(shape[0])
+    room = shape[0] * voxel_size / 10
+    if config.thickness_nm[1] > room + 1e-6:
+        raise InputError(
+            f"envelope: a sample {config.thickness_nm[1]:g} nm thick does not fit into a volume {room:g} nm deep "
+            f"({shape[0]} voxels); lower thickness_nm or make the volume deeper"
+        )
+    thickness = generator.uniform(*config.thickness_nm) * 10 / voxel_size
+    if config.kind == "cell":
+        return _cell(config, shape, voxel_size, thickness, generator)
+    lower = np.full(shape[1:], (shape[0] - 1 - thickness) / 2)
+    upper = np.full(shape[1:], (shape[0] - 1 + thickness) / 2)
+    if config.kind == "lamella":
+        lower += _face(config, shape, voxel_size, generator)
+        upper += _face(config, shape, voxel_size, generator)
+    mask = _between(lower, upper, shape)
+    if not mask.any():
+        raise InputError("envelope: nothing is left between the faces of the lamella; lower tilt_deg or waviness_nm")
+    return Envelope(thickness, mask)
+
+
+def _cell(
+    config: EnvelopeConfig, shape: Shape, voxel_size: float, thickness: float, generator: np.random.Generator
+) -> Envelope:
+    """An ellipsoid, flat side in the plane, in a film of ice that swells around it."""
+    middle = (np.array(shape) - 1) / 2 * voxel_size
+    away, direction = generator.uniform(*config.offset_nm) * 10, generator.uniform(0, 2 * np.pi)
+    centre = middle + away * np.array([0, np.sin(direction), np.cos(direction)])
+    turn = generator.uniform(0, 2 * np.pi)
+    axes = np.array([[1, 0, 0], [0, np.cos(turn), np.sin(turn)], [0, -np.sin(turn), np.cos(turn)]])
+    semi = np.array([thickness * voxel_size / 2, *(generator.uniform(*config.radius_nm, size=2) * 10)])
+    amplitude = generator.uniform(*config.waviness_nm) * 10
+    waves = draw_waves(generator, amplitude, (1000.0, 4000.0), in_plane=True)
+    # undulations must not lift the cell out of the volume
+    semi[0] = max(semi[0] - waves.highest, 0.5 * semi[0])
+    cell = Ellipsoid(centre, axes, waves, semi)
+    z, y, x = (np.arange(size, dtype=np.float32) * np.float32(voxel_size) for size in shape)
+    inside = np.stack(
+        [cell.distance(one.reshape(1, 1), y[:, None], x[None, :]) < 0 for one in z]  # one slice at a time
+    )
+    film = generator.uniform(*config.ice_nm) * 10 / voxel_size
+    if film == 0:
+        return Envelope(thickness, inside, inside, cell)
+    half = np.maximum(film / 2, _tallest(inside, shape, _COVER / voxel_size))
+    return Envelope(
+        thickness, _between((shape[0] - 1) / 2 - half, (shape[0] - 1) / 2 + half, shape) | inside, inside, cell
+    )
+
+
+def _tallest(inside: Mask, shape: Shape, cover: float) -> npt.NDArray[np.float64]:
+    """(y, x) how far the ice reaches from the middle plane to cover the cell, falling off softly around it."""
+    from scipy import ndimage
+
+    away = np.abs(np.arange(shape[0]) - (shape[0] - 1) / 2)
+    height = (inside * away[:, None, None]).max(axis=0)
+    ice = np.where(height > 0, height + cover, 0)
+    return np.asarray(np.maximum(ndimage.gaussian_filter(ice, cover), ice), dtype=np.float64)
+
+
+def _face(
+    config: EnvelopeConfig, shape: Shape, voxel_size: float, generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """(y, x) voxels by which a lamella's face lies above its mean."""
+    slope = np.tan(np.radians(generator.uniform(*config.tilt_deg)))
+    direction = generator.uniform(0, 2 * np.pi)
+    y, x = (np.arange(size) - (size - 1) / 2 for size in shape[1:])
+    plane = slope * (np.sin(direction) * y[:, None] + np.cos(direction) * x[None, :])
+    amplitude = generator.uniform(*config.waviness_nm) * 10
+    waves = draw_waves(generator, amplitude, (1000.0, 4000.0), in_plane=True)
+    height = waves.height((np.zeros((1, 1)), y[:, None] * voxel_size, x[None, :] * voxel_size))
+    return np.asarray(plane + np.asarray(height) / voxel_size, dtype=np.float64)
+
+
+def _between(lower: npt.NDArray[np.float64], upper: npt.NDArray[np.float64], shape: Shape) -> Mask:
+    z = np.arange(shape[0])[:, None, None]
+    return np.asarray((z >= lower) & (z <= upper), dtype=np.bool_)
