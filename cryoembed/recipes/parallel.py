@@ -57,6 +57,13 @@ class ParallelConfig(Config):
             return None
         return self.slurm.jobs * self.slurm.cores if self.slurm.enabled else self.workers
 
+    @property
+    def threads(self) -> int | None:
+        """How many threads each job may start; None: as many as there are cores, where it is the only one."""
+        if self.scheduler is not None or self.slurm.enabled:
+            return 1
+        return None if self.workers == 1 else _cores_each(self.workers)
+
 
 def each(
     function: Callable[[T], R], items: Sequence[T], parallel: ParallelConfig, *, name: Callable[[T], str] = str
@@ -143,7 +150,7 @@ def _client(parallel: ParallelConfig, jobs: int) -> Iterator[Any]:
     settings = {
         "distributed.scheduler.allowed-failures": _DEATHS,
         "distributed.worker.preload": [_IGNORE_CTRL_C],
-        "distributed.nanny.pre-spawn-environ": _one_thread(max(1, (os.cpu_count() or 1) // workers)),
+        "distributed.nanny.pre-spawn-environ": _one_thread(_cores_each(workers)),
     }
     with dask.config.set(settings):
         if parallel.scheduler is not None:
@@ -193,6 +200,11 @@ def _one_thread(numba: int) -> dict[str, str]:
     """Environment of a worker: the machine's cores are shared out among processes, not taken by each in full."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return {**single, "NUMBA_NUM_THREADS": str(numba)}
+
+
+def _cores_each(workers: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // workers)
 
 
 def _missing(what: str) -> InputError:

@@ -31,6 +31,7 @@ def simulate(config: SimulateConfig) -> str:
             progress=advance,
             each=lambda make, indices: each(make, indices, config.parallel, name=lambda index: f"model_{index}"),
             processes=config.parallel.processes,
+            threads=config.parallel.threads,
         )
     inputs = [single.path for spec in config.structures for single in expand(spec, config.structure_folder)]
     # where it was made is left out: the same files whatever the number of workers

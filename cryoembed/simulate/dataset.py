@@ -20,6 +20,7 @@ from cryoembed.simulate.scene.sample import SampleConfig, compose
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
 SCHEMA = 2
+_IMAGING_FILES = ("tilt_file", "spectrum_file")
 
 
 class DatasetConfig(SampleConfig):
@@ -47,18 +48,40 @@ class DatasetConfig(SampleConfig):
         return self
 
 
-def simulate_model(config: DatasetConfig, index: int, shared: Sequence[Template] | None = None) -> tuple[Scene, Imaged]:
+def simulate_model(
+    config: DatasetConfig, index: int, shared: Sequence[Template] | None = None, *, threads: int | None = None
+) -> tuple[Scene, Imaged]:
     """One model in memory: the sample with its truth, and its tomogram.
 
     Parameters
     ----------
     shared
         `shared_templates` of the config; made here if None.
+    threads
+        Of the imaging; default all that this process may use. The result is the same for any number.
     """
     generator = np.random.default_rng([config.seed, 1, index])
     scene = simulate_sample(config, index, shared, generator)
-    imaged = image(scene.density, config.voxel_size, config.imaging, generator, occupancy=scene.macromolecule_mask())
+    imaged = image(
+        scene.density,
+        config.voxel_size,
+        imaging_of(config, index),
+        generator,
+        occupancy=scene.macromolecule_mask(),
+        sample_mask=scene.sample_mask,
+        threads=threads,
+    )
     return scene, imaged
+
+
+def imaging_of(config: DatasetConfig, index: int) -> ImagingConfig:
+    """The imaging of one model: ``{model}`` in a file's path is its number, relative paths start at the structures'."""
+    found = {}
+    for name in _IMAGING_FILES:
+        path = getattr(config.imaging, name)
+        if path is not None:
+            found[name] = config.structure_folder / str(path).replace("{model}", str(index))
+    return config.imaging.model_copy(update=found)
 
 
 def simulate_sample(
@@ -106,14 +129,19 @@ def split_of(config: DatasetConfig, index: int) -> Split:
     return "validation" if index >= config.models - config.test - config.validation else "train"
 
 
-def settings_digest(config: DatasetConfig) -> str:
-    """16 hex digits of everything that decides what a model holds (not of how many there are, or where they go)."""
+def settings_digest(config: DatasetConfig, index: int = 0) -> str:
+    """16 hex digits of everything that decides what a model holds (not of how many there are, or where they go).
+
+    They are the same for all models, unless each has files of its own (``{model}`` in a path of the imaging).
+    """
     fields = set(DatasetConfig.model_fields) - {"models", "validation", "test", "allow_shortfall"}
     if config.separate_species:
         fields |= {"models", "validation", "test"}
     settings = config.model_dump(mode="json", include=fields - {"structure_folder", "structures"})
     species = [(_content(one.path), one.model_dump(mode="json", exclude={"path"})) for one in _files(config)]
-    text = json.dumps({"schema": SCHEMA, **settings, "structures": species}, sort_keys=True)
+    imaging = imaging_of(config, index)
+    files = [_content(path) for name in _IMAGING_FILES if (path := getattr(imaging, name)) is not None]
+    text = json.dumps({"schema": SCHEMA, **settings, "structures": species, "files": files}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

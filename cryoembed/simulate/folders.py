@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import ndimage
 
 from cryoembed.errors import InputError
 from cryoembed.geometry import ORIGIN, Triple
@@ -28,6 +29,7 @@ from cryoembed.simulate.scene.truth import STRUCTURES, Scene
 logger = logging.getLogger(__name__)
 
 TABLE = "particles.parquet"
+TILT_SERIES = "tilt_series"
 FILAMENTS = "filaments.parquet"
 RECORD = "model.json"
 SCHEMA = 2
@@ -58,6 +60,7 @@ def simulate_dataset(
     progress: Callable[[float], None] = lambda _: None,
     each: Each = one_by_one,
     processes: int | None = 1,
+    threads: int | None = None,
 ) -> Written:
     """Write the models that ``out`` lacks; each folder appears whole or not at all.
 
@@ -73,6 +76,8 @@ def simulate_dataset(
         How ``make(index)`` is called for the indices that are missing.
     processes
         How many ``each`` runs at a time, for the estimate (None: unknown).
+    threads
+        Of each model's imaging; default all that the process may use.
 
     Raises
     ------
@@ -81,9 +86,8 @@ def simulate_dataset(
         the disk is too small.
     """
     out = Path(out)
-    digest = settings_digest(config)
     names = [f"model_{index}" for index in range(config.models)]
-    kept = [name for name in names if _complete(out / name, digest)]
+    kept = [name for index, name in enumerate(names) if _complete(out / name, config, index)]
     todo = [index for index, name in enumerate(names) if name not in kept]
     needed = cost(config, len(todo))
     logger.info("simulate: %d models to make, %d complete; %s", len(todo), len(kept), needed.text(processes))
@@ -91,7 +95,7 @@ def simulate_dataset(
     sweep_folder(out)
     particles = 0
     try:
-        for placed in each(partial(make_model, config, out), todo):
+        for placed in each(partial(make_model, config, out, threads=threads), todo):
             particles += placed
             progress(1)
     finally:  # of processes that were ended in the middle
@@ -99,10 +103,10 @@ def simulate_dataset(
     return Written(tuple(names[index] for index in todo), tuple(kept), particles)
 
 
-def make_model(config: DatasetConfig, out: Path, index: int) -> int:
+def make_model(config: DatasetConfig, out: Path, index: int, *, threads: int | None = None) -> int:
     """Simulate one model and write its folder; return how many particles it holds."""
-    digest = settings_digest(config)
-    scene, imaged = simulate_model(config, index, _species(config, digest))
+    digest = settings_digest(config, index)
+    scene, imaged = simulate_model(config, index, _species(config), threads=threads)
     _write(out / f"model_{index}", scene, imaged, config, split_of(config, index), digest)
     return len(scene.particles)
 
@@ -110,14 +114,15 @@ def make_model(config: DatasetConfig, out: Path, index: int) -> int:
 _made: dict[str, list[Template]] = {}  # of the last data set: a process makes many of its models
 
 
-def _species(config: DatasetConfig, digest: str) -> list[Template]:
+def _species(config: DatasetConfig) -> list[Template]:
+    digest = settings_digest(config)
     if digest not in _made:
         _made.clear()
         _made[digest] = shared_templates(config)
     return _made[digest]
 
 
-def _complete(folder: Path, digest: str) -> bool:
+def _complete(folder: Path, config: DatasetConfig, index: int) -> bool:
     """Whether a finished model is there; one made by other settings is an error, never overwritten."""
     record = folder / RECORD
     if not record.is_file():
@@ -126,7 +131,7 @@ def _complete(folder: Path, digest: str) -> bool:
         made_by = json.loads(record.read_text()).get("settings")
     except json.JSONDecodeError:
         made_by = None
-    if made_by != digest:
+    if made_by != settings_digest(config, index):
         raise InputError(f"{folder} was made with other settings; choose another --out or remove the folder")
     return True
 
@@ -142,23 +147,25 @@ def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, sp
         "missed": dict(scene.missed),
         **{name: round(value, 6) for name, value in imaged.params.items()},
     }
-    shift = cube_offset(config.shape, config.voxel_size) if config.shrec_cube else ORIGIN
-    record["cube_offset_vox"] = [round(step / config.voxel_size) for step in shift]
+    shape, binning = imaged.reconstruction.shape, config.imaging.binning
+    thin = (slice(None, None, binning),) * 3
+    shift = cube_offset(shape, imaged.voxel_size) if config.shrec_cube else ORIGIN
+    record["cube_offset_vox"] = [round(step / imaged.voxel_size) for step in shift]
 
     with replacing_folder(folder) as temporary:
 
         def write(name: str, volume: npt.NDArray[Any], around: float = 0.0) -> None:
             framed = in_cube(volume, around) if config.shrec_cube else volume
-            write_mrc(temporary / f"{name}.mrc", framed, config.voxel_size)
+            write_mrc(temporary / f"{name}.mrc", framed, imaged.voxel_size)
 
         write_model(
             temporary,
             reconstruction=imaged.reconstruction,
-            grandmodel=scene.density,
-            class_mask=scene.class_mask,
-            occupancy_mask=scene.occupancy_mask,
+            grandmodel=_averaged(scene.density, binning),
+            class_mask=scene.class_mask[thin],
+            occupancy_mask=scene.occupancy_mask[thin],
             particles=scene.particles,
-            voxel_size=config.voxel_size,
+            voxel_size=imaged.voxel_size,
             classes=scene.classes,
             cube=config.shrec_cube,
         )
@@ -167,16 +174,52 @@ def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, sp
                 volume = getattr(imaged, name)
                 write(name, volume, float(volume.mean()))
         if scene.sample_mask is not None or scene.cell_mask is not None:
-            write("lamella_mask", scene.lamella_mask.astype(np.int8))
+            write("lamella_mask", scene.lamella_mask[thin].astype(np.int8))
         if config.write_masks:
             for name in STRUCTURES:
                 if name in scene.classes:
-                    write(f"masks/{name}", scene.mask_of(name).astype(np.int8))
+                    write(f"masks/{name}", scene.mask_of(name)[thin].astype(np.int8))
         if scene.filaments is not None:
             _write_table(temporary / FILAMENTS, scene.filaments, shift)
         _write_table(temporary / TABLE, scene.particles.table, shift)
+        if imaged.tilt_series is not None:
+            _write_tilt_series(temporary, imaged, config.voxel_size)
         with replacing(temporary / RECORD) as path:
             path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _averaged(density: npt.NDArray[np.float32], binning: int) -> npt.NDArray[np.float32]:
+    """The density on every ``binning``-th voxel, averaged around it; as after Fourier cropping, voxel 0 stays."""
+    if binning == 1:
+        return density
+    weights = np.convolve(np.ones(binning), np.ones(binning)) / binning**2
+    for axis in range(3):
+        density = ndimage.convolve1d(density, weights, axis=axis, mode="nearest")
+        density = density[tuple(slice(None, None, binning if a == axis else None) for a in range(3))]
+    return density
+
+
+def _write_tilt_series(folder: Path, imaged: Imaged, pixel_size: float) -> None:
+    """Counts, angles as a microscope reports them (IMOD's .tlt), and per tilt what they truly were."""
+    assert imaged.tilt_series is not None
+    write_mrc(folder / f"{TILT_SERIES}.mrc", imaged.tilt_series, pixel_size)
+    with replacing(folder / f"{TILT_SERIES}.tlt") as path:
+        path.write_text("".join(f"{angle:8.3f}\n" for angle in imaged.exposures.nominal_deg))
+    exposures, misaligned = imaged.exposures, imaged.exposures.misalignment
+    table = pd.DataFrame(
+        {
+            "nominal_deg": exposures.nominal_deg,
+            "tilt_deg": exposures.tilts_deg,
+            "dose": exposures.doses,  # e/A^2 by the middle of the exposure
+            "defocus_um": exposures.defocus_um,
+            "shift_y_px": misaligned.shifts_px[:, 0],
+            "shift_x_px": misaligned.shifts_px[:, 1],
+            "rotation_deg": misaligned.rotations_deg,
+            "magnification": misaligned.magnifications,
+        }
+    )
+    with replacing(folder / f"{TILT_SERIES}.parquet") as path:
+        table.to_parquet(path, index=False)
 
 
 def _write_table(path: Path, table: pd.DataFrame, shift_zyx: Triple) -> None:

@@ -73,7 +73,10 @@ def take_tilt_series(
 
     def take(tilt: int) -> None:
         own = np.random.default_rng(seeds[tilt])
-        seen = np.asarray(exposures.dose_per_tilt * voxel_size**2 * ice.through(tilt) * np.maximum(1 - optics.contrast(tilt), 0), dtype=np.float32)
+        seen = np.asarray(
+            exposures.dose_per_tilt * voxel_size**2 * ice.through(tilt) * np.maximum(1 - optics.contrast(tilt), 0),
+            dtype=np.float32,
+        )
         electrons = _displaced(seen, exposures, tilt)
         parts: list[Image] = [detector.noise_free(electrons)]
         if noisy:
