@@ -11,9 +11,13 @@ import numpy as np
 from cryoembed.errors import InputError
 from cryoembed.simulate.dataset import DatasetConfig
 
-SECONDS_PER_MEGAVOXEL = 1.0  # one core, 10 A, ~150 particles in 3.5 megavoxels
-MEMORY_PER_VOXEL = 70  # bytes at the peak, in the imaging
-MEMORY_GB = 0.2  # Python and the libraries
+# seconds of one core per megavoxel, measured on 2.5 to 47 megavoxels: packing, and the imaging of one tilt
+SAMPLE_S = 0.3
+TILT_S = {"weak_phase": 0.006, "multislice": 0.028}
+START_S = 1.0
+SLAB = 50.0  # A, of the multislice that was measured
+MEMORY_PER_VOXEL = 55  # bytes at the peak, in the imaging
+MEMORY_GB = 0.3  # Python and the libraries
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,32 @@ class Cost:
 
 def cost(config: DatasetConfig, models: int) -> Cost:
     """Estimate ``models`` models of these settings."""
-    voxels = float(np.prod(config.shape))
+    megavoxels = float(np.prod(config.shape)) / 1e6
+    per_tilt = TILT_S[config.imaging.model] * (
+        SLAB / config.imaging.slab if config.imaging.model == "multislice" else 1
+    )
+    cube = 4 * max(config.shape) ** 3 / 1e9 if config.shrec_cube else 0.0  # one volume at a time
     return Cost(
         models=models,
-        seconds=max(1.0, voxels / 1e6 * SECONDS_PER_MEGAVOXEL),
-        memory_gb=voxels * MEMORY_PER_VOXEL / 1e9 + MEMORY_GB,
+        seconds=START_S + megavoxels * (SAMPLE_S + _tilts(config) * per_tilt),
+        memory_gb=MEMORY_GB + megavoxels * MEMORY_PER_VOXEL / 1e3 + cube,
         disk_gb=models * disk_bytes(config) / 1e9,
     )
 
 
 def disk_bytes(config: DatasetConfig) -> float:
     """Of one model: its volumes, which is nearly everything."""
-    voxels = float(np.prod(config.shape))
-    return voxels * (4 + 4 + 1 + 2 + (12 if config.write_halves else 0))
+    shape = [size // config.imaging.binning for size in config.shape]
+    voxels = max(shape) ** 3 if config.shrec_cube else int(np.prod(shape))
+    masks = len(config.structure_labels) if config.write_masks else 0
+    per_voxel = 4 + 4 + 1 + 2 + 1 + (12 if config.write_halves else 0) + masks
+    series = 4 * _tilts(config) * config.shape[1] * config.shape[2] if config.imaging.write_tilt_series else 0
+    return voxels * per_voxel + series
+
+
+def _tilts(config: DatasetConfig) -> int:
+    """How many; those of files are not read for an estimate."""
+    return len(config.imaging.planned_tilts_deg())
 
 
 def check_disk(out: Path, needed_gb: float) -> None:
