@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cryoembed.io.mrc import create_mrc, read_mrc, read_tomogram, write_mrc
     from cryoembed.io.peek import describe
     from cryoembed.io.shrec import ShrecModel, read_model, write_model
+    from cryoembed.io.tilt_series import TiltTable, read_tilts, read_xf
     from cryoembed.io.tomogram_info import TomogramInfo, read_infos, read_tomogram_info, read_tomograms_star
 
 _HOME = {
@@ -27,6 +28,9 @@ _HOME = {
     "ShrecModel": "shrec",
     "read_model": "shrec",
     "write_model": "shrec",
+    "TiltTable": "tilt_series",
+    "read_tilts": "tilt_series",
+    "read_xf": "tilt_series",
     "TomogramInfo": "tomogram_info",
     "read_infos": "tomogram_info",
     "read_tomograms_star": "tomogram_info",
@@ -36,6 +40,7 @@ _HOME = {
 __all__ = [
     "FORMATS",
     "ShrecModel",
+    "TiltTable",
     "TomogramInfo",
     "create_mrc",
     "describe",
@@ -43,9 +48,11 @@ __all__ = [
     "read_model",
     "read_mrc",
     "read_particles",
+    "read_tilts",
     "read_tomogram",
     "read_tomograms_star",
     "read_tomogram_info",
+    "read_xf",
     "write_model",
     "write_mrc",
     "write_particles",

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cryoembed.config import Config
 
+_MOST_DOSE = 1e6  # e/A^2
 NotNegative = Annotated[float, Field(ge=0)]
 Deviation = NotNegative  # a standard deviation; 0: none
 
@@ -45,6 +46,7 @@ class OpticsSettings(Config):
     """What the sample and the lenses do to the wave."""
 
     model: Literal["weak_phase", "multislice"] = "weak_phase"
+    surroundings: Literal["mirror", "ice"] = "mirror"  # beyond the volume's sides, where tilted images look
     slab: float = Field(default=50.0, gt=0)  # A, of the multislice
     voltage_kv: float = Field(default=300.0, gt=0)
     amplitude_contrast: float = Field(default=0.1, ge=0, lt=1)
@@ -105,7 +107,11 @@ class ImagingConfig(TiltSettings, OpticsSettings, DetectorSettings, Reconstructi
     def _consistent(self) -> ImagingConfig:
         for name in ImagingConfig.model_fields:
             limits = getattr(self, name)
-            if name != "tilts_deg" and isinstance(limits, tuple) and not limits[0] <= limits[1]:
+            if not isinstance(limits, tuple):
+                continue
+            if not np.isfinite(limits).all():
+                raise ValueError(f"{name}: expected finite numbers, got {limits}")
+            if name != "tilts_deg" and limits[0] > limits[1]:
                 raise ValueError(f"{name}: the range {limits} runs backwards; give the smaller number first")
         for name in ("snr_particle", "snr_volume", "beam_damage_snr"):
             limits = getattr(self, name)
@@ -114,6 +120,8 @@ class ImagingConfig(TiltSettings, OpticsSettings, DetectorSettings, Reconstructi
         for name in ("shift_sd", "mean_free_path", "dose"):
             if getattr(self, name)[0] < 0:
                 raise ValueError(f"{name}: must not be negative, got {getattr(self, name)}")
+        if self.dose[1] > _MOST_DOSE:
+            raise ValueError(f"dose {self.dose} e/A^2 over a series; expected at most {_MOST_DOSE:g}")
         self._check_conflicts()
         self._check_tilts()
         return self

@@ -9,12 +9,19 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.imaging.blocks import in_threads, row_blocks
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 
 Images = npt.NDArray[np.float32]
 
 
-def align(images: npt.NDArray[Any], geometry: TiltGeometry, *, offset_px: tuple[float, float] = (0.0, 0.0)) -> Images:
+def align(
+    images: npt.NDArray[Any],
+    geometry: TiltGeometry,
+    *,
+    offset_px: tuple[float, float] = (0.0, 0.0),
+    threads: int | None = None,
+) -> Images:
     """Resample every raw image so that the tilt axis is y through the centre: ``aligned(p) = raw(c + m R p + shift)``.
 
     Cubic splines; beyond its border a raw image counts as continued by its outermost pixels, which the ramp filter
@@ -26,6 +33,8 @@ def align(images: npt.NDArray[Any], geometry: TiltGeometry, *, offset_px: tuple[
         (t, y, u) raw.
     offset_px
         [v, u] added to p: the aligned image is moved by minus this (for volumes that are centred between rows).
+    threads
+        How many CPU threads; default: all that this process may use.
 
     Returns
     -------
@@ -36,15 +45,18 @@ def align(images: npt.NDArray[Any], geometry: TiltGeometry, *, offset_px: tuple[
         return np.array(images, dtype=np.float32)
     aligned = np.empty(images.shape, dtype=np.float32)
     centre = np.array([size // 2 for size in images.shape[1:]], dtype=np.float64)
-    for t, image in enumerate(images):
-        angle = np.deg2rad(geometry.rotations_deg[t])
-        # on [v, u]: R turns u towards v
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        matrix = geometry.magnifications[t] * turn
-        start = centre + matrix @ (np.array(offset_px) - centre) + geometry.shifts_px[t]
-        ndimage.affine_transform(
-            np.asarray(image, dtype=np.float32), matrix, start, output=aligned[t], order=3, mode="nearest"
-        )
+
+    def work(some: slice) -> None:
+        for t in range(some.start, some.stop):
+            angle = np.deg2rad(geometry.rotations_deg[t])
+            # on [v, u]: R turns u towards v
+            turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+            matrix = geometry.magnifications[t] * turn
+            start = centre + matrix @ (np.array(offset_px) - centre) + geometry.shifts_px[t]
+            image = np.asarray(images[t], dtype=np.float32)
+            ndimage.affine_transform(image, matrix, start, output=aligned[t], order=3, mode="nearest")
+
+    in_threads(work, row_blocks(len(images), 1), threads)
     return aligned
 
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.alignment import align, fourier_crop
+from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.geometry import TiltGeometry, centre_index, tilt_vectors
-from cryoembed.simulate.imaging.projection import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.weighting import angular_weights, dose_weights, ramp_filter
 
 Images = npt.NDArray[np.float32]
@@ -136,7 +136,8 @@ def reconstruct(
         The aligned images are Fourier-cropped by it first: voxel i of the result is centred at fine voxel ``i *
         binning``, so its origin is that of the unbinned volume.
     tilts
-        ``even`` and ``odd`` take every other image (the first is even), for two halves with independent noise.
+        ``even`` and ``odd`` take every other tilt in the order of angles, whatever the order of the images (the lowest
+        is even), for two halves with independent noise.
     centre
         (z, y, x) index (binned voxels) seen at the centre of the images; default ``shape // 2``.
     hann
@@ -145,19 +146,31 @@ def reconstruct(
     Returns
     -------
     (z, y, x) float32.
+
+    Raises
+    ------
+    InputError
+        If images and tilts differ in number, no tilt is left, or sizes are not what they should be.
     """
     geometry.check_images(len(images))
-    kept = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[tilts]
+    kept = _half(geometry, tilts)
     geometry = geometry.subset(kept)
-    if not len(geometry):
-        raise InputError(f"no tilt is left of {len(images)} for the {tilts!r} half")
     centre_zyx = centre_index(shape_zyx) if centre is None else centre
     whole = float(round(centre_zyx[1]))
     # what is left of a row is taken up by the resampling: row r shows what row r + rest would
-    aligned = align(images[kept], geometry, offset_px=((whole - centre_zyx[1]) * binning, 0.0))
-    aligned = fourier_crop(aligned, binning)
-    filtered = ramp_filter(aligned, pixel_size * binning, tilts_deg=geometry.tilts_deg, doses=geometry.doses, hann=hann)
-    filtered /= np.float32(binning)  # line integrals were counted in fine voxels
+    offset = ((whole - centre_zyx[1]) * binning, 0.0)
+    raw = images if tilts == "all" else images[kept]  # no copy of a memory map
+    filtered = fourier_crop(align(raw, geometry, offset_px=offset, threads=threads), binning)
+    ramp_filter(  # in place: the images are there twice at most
+        filtered,
+        pixel_size * binning,
+        tilts_deg=geometry.tilts_deg,
+        weights=np.full(len(geometry), 1 / binning),  # line integrals were counted in fine voxels
+        doses=geometry.doses,
+        hann=hann,
+        threads=threads,
+        out=filtered,
+    )
     return back_project(
         filtered,
         geometry.tilts_deg,
@@ -167,6 +180,18 @@ def reconstruct(
         device=device,
         out=out,
     )
+
+
+def _half(geometry: TiltGeometry, tilts: str) -> npt.NDArray[np.intp]:
+    """Indices of the images that are kept, in their own order."""
+    ranks = np.argsort(np.argsort(geometry.tilts_deg, kind="stable"))
+    wanted = {"all": ranks >= 0, "even": ranks % 2 == 0, "odd": ranks % 2 == 1}
+    if tilts not in wanted:
+        raise InputError(f"tilts is {tilts!r}; expected one of {', '.join(wanted)}")
+    kept = np.flatnonzero(wanted[tilts])
+    if not len(kept):
+        raise InputError(f"no tilt is left of {len(geometry)} for the {tilts!r} half; expected two or more")
+    return kept
 
 
 def _check_images(images: npt.NDArray[Any], count: int) -> None:

@@ -9,6 +9,7 @@ from scipy import ndimage
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.exposures import Exposures
 from cryoembed.simulate.imaging.projection import project
+from cryoembed.simulate.imaging.surroundings import reach_vox
 
 Image = npt.NDArray[np.float32]
 _STEEPEST = 0.05  # cosine beyond which no slab gets longer; nobody images there
@@ -55,8 +56,7 @@ class Ice:
         if sample_mask.all():
             return
         blocks = _binned(sample_mask)
-        reach = blocks.shape[0] / 2 * np.sqrt(1 / cosine.min() ** 2 - 1)
-        pad = int(np.ceil(min(reach, 4 * blocks.shape[0]))) + 1
+        pad = reach_vox(blocks.shape, exposures.tilts_deg)
         wide = np.pad(blocks, ((0, 0), (0, 0), (pad, pad)), mode="edge")
         paths = project(wide, exposures.tilts_deg, threads=threads, compensate=False)
         self._coarse = paths[:, :, pad : pad + blocks.shape[2]] * np.float32(_COARSE * voxel_size)

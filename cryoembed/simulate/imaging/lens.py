@@ -54,8 +54,11 @@ class Lens:
         )
 
     def phase(self, ky: npt.ArrayLike, kx: npt.ArrayLike, *, extra_um: float = 0.0) -> Filter:
-        """Aberration (rad) at spatial frequencies (1/A), with ``extra_um`` of additional underfocus."""
-        return aberration(
+        """Aberration (rad) at spatial frequencies (1/A), with ``extra_um`` of additional underfocus.
+
+        A phase plate turns what is scattered; the direct beam, at frequency 0, passes its hole.
+        """
+        phase = aberration(
             ky,
             kx,
             self.defocus_um + extra_um,
@@ -65,6 +68,8 @@ class Lens:
             astigmatism_deg=self.astigmatism_deg,
             phase_shift_deg=self.phase_shift_deg,
         )
+        direct = (np.asarray(ky) == 0) & (np.asarray(kx) == 0)
+        return np.where(direct, np.float32(0), phase)
 
     def envelope(self, k: npt.ArrayLike) -> Filter:
         """What coherence leaves at spatial frequencies (1/A)."""
@@ -101,11 +106,14 @@ class Apron:
         after = (sizes[0] - shape[0] - least, sizes[1] - shape[1] - least)
         return cls(shape, (least, least), after)
 
+    @property
+    def whole(self) -> tuple[int, int]:
+        """Size of the image with its apron."""
+        return (self.shape[0] + self.before[0] + self.after[0], self.shape[1] + self.before[1] + self.after[1])
+
     def around(self, image: Image) -> Image:
-        """The image (..., y, u), continued by its outermost pixels."""
-        same = [(0, 0)] * (image.ndim - 2)
-        widths = [*same, *((before, after) for before, after in zip(self.before, self.after, strict=True))]
-        return np.asarray(np.pad(image, widths, mode="edge"))
+        """The image (y, u), continued by its outermost pixels."""
+        return np.asarray(np.pad(image, list(zip(self.before, self.after, strict=True)), mode="edge"))
 
     def without(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The image (y, u) alone."""
@@ -126,8 +134,7 @@ def through_lens(
     shape = (images[0].shape[0], images[0].shape[1])
     apron = Apron.of(shape, pixel, lens)
     spectra = [fft.rfft2(apron.around(image)) for image in images]
-    whole = (shape[0] + apron.before[0] + apron.after[0], shape[1] + apron.before[1] + apron.after[1])
-    ky, kx = frequency_grid(whole, pixel)
+    ky, kx = frequency_grid(apron.whole, pixel)
     k = np.hypot(ky, kx)
     levels, weights = lens.levels(shape[1], pixel)
     total = np.zeros(shape, dtype=np.float32)
@@ -137,5 +144,5 @@ def through_lens(
             spectrum = np.zeros(k.shape, dtype=np.complex64)
             for one, transfer in zip(spectra, filters(k, lens.phase(ky, kx, extra_um=float(level))), strict=True):
                 spectrum += one * transfer
-            total[:, used] += weight[used] * apron.without(fft.irfft2(spectrum, s=whole))[:, used]
+            total[:, used] += weight[used] * apron.without(fft.irfft2(spectrum, s=apron.whole))[:, used]
     return total

@@ -15,7 +15,7 @@ from cryoembed.simulate.imaging.optics import electron_wavelength, frequency_gri
 Wave = npt.NDArray[np.complex64]
 
 
-def exit_wave(phases: npt.NDArray[np.float32], slab: float, pixel: float, lens: Lens) -> Wave:
+def exit_wave(phases: npt.NDArray[np.float32], slab: float, pixel: float, lens: Lens, apron: Apron) -> Wave:
     """The wave behind the last slab's middle.
 
     Parameters
@@ -28,25 +28,27 @@ def exit_wave(phases: npt.NDArray[np.float32], slab: float, pixel: float, lens: 
         A.
     lens
         Its settings hold amplitude contrast and voltage.
+    apron
+        Goes around every slab.
 
     Returns
     -------
-    (y, u) complex64, 1 where nothing was met.
+    (y, u) complex64 with its apron, 1 where nothing was met.
     """
-    amplitude = lens.settings.amplitude_contrast
-    strength = np.complex64(1j * np.sqrt(1 - amplitude**2) - amplitude)
-    ky, kx = frequency_grid((phases.shape[1], phases.shape[2]), pixel, half=False)
+    ky, kx = frequency_grid(apron.whole, pixel, half=False)
     turn = -np.pi * electron_wavelength(lens.settings.voltage_kv) * slab
     onwards = np.exp(np.complex64(1j * turn) * (kx**2 + ky**2)).astype(np.complex64)
-    occupied = np.flatnonzero(phases.any(axis=(1, 2)))
-    wave = np.ones(phases.shape[1:], dtype=np.complex64)
-    for index, phase in enumerate(phases):
-        if index > 0 and len(occupied) and index > occupied[0]:  # a plane wave propagates into itself
+    occupied = np.array([phase.any() for phase in phases])
+    wave = np.ones(apron.whole, dtype=np.complex64)
+    if not occupied.any():
+        return wave
+    for index in range(int(np.argmax(occupied)), len(phases)):  # before that, a plane wave
+        if occupied[index]:
+            wave *= _transmission(apron.around(phases[index]), lens.settings.amplitude_contrast)
+        if index < len(phases) - 1:
             spectrum = fft.fft2(wave, overwrite_x=True)
             spectrum *= onwards
             wave = fft.ifft2(spectrum, overwrite_x=True)
-        if index in occupied:
-            wave *= np.exp(strength * phase)
     return wave
 
 
@@ -60,11 +62,20 @@ def multislice_image(phases: npt.NDArray[np.float32], slab: float, pixel: float,
     -------
     (y, u) float32; positive is dark.
     """
-    shape = (phases.shape[1], phases.shape[2])
-    apron = Apron.of(shape, pixel, lens)
-    spectrum = fft.fft2(exit_wave(apron.around(phases), slab, pixel, lens), overwrite_x=True)
-    ky, kx = frequency_grid((spectrum.shape[0], spectrum.shape[1]), pixel, half=False)
+    apron = Apron.of((phases.shape[1], phases.shape[2]), pixel, lens)
+    spectrum = fft.fft2(exit_wave(phases, slab, pixel, lens, apron), overwrite_x=True)
+    ky, kx = frequency_grid(apron.whole, pixel, half=False)
     beyond_um = (len(phases) - 1) / 2 * slab * 1e-4
     spectrum *= np.exp(np.complex64(1j) * lens.phase(ky, kx, extra_um=beyond_um)) * lens.envelope(np.hypot(ky, kx))
     wave = apron.without(fft.ifft2(spectrum, overwrite_x=True))
     return np.asarray(1 - (wave.real**2 + wave.imag**2), dtype=np.float32)
+
+
+def _transmission(phase: Image, amplitude_contrast: float) -> Wave:
+    """``exp(i sqrt(1 - A^2) s - A s)``: the same refraction and absorption as of weak phase objects."""
+    turned = np.float32(np.sqrt(1 - amplitude_contrast**2)) * phase
+    left = np.exp(np.float32(-amplitude_contrast) * phase)
+    transmission = np.empty(phase.shape, dtype=np.complex64)
+    np.multiply(left, np.cos(turned), out=transmission.real)
+    np.multiply(left, np.sin(turned), out=transmission.imag)
+    return transmission

@@ -2,15 +2,12 @@
 
 Every voxel is a point that is shared between the two nearest columns: a convolution with a triangle, whose Fourier
 transform is sinc^2. Divided out, what is left of the error is aliasing. It would be worst near tilt 0, where the points
-of all rows fall on the same columns and repeat the spectrum at every whole frequency: so columns are half a pixel wide
-until the images are cut to their own band, which costs no more sums.
+of all rows fall on the same columns and repeat the spectrum at every whole frequency: so columns are a quarter of a
+pixel wide until the images are cut to their own band, which costs no more sums.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,13 +15,14 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.geometry import tilt_vectors
 
 Images = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
 # columns beyond either border of the image that are projected as well: the inverse of sinc^2 rings over a few
 MARGIN_PX = 16
-OVERSAMPLING = 2  # columns per pixel before the transfer is divided out
+OVERSAMPLING = 4  # columns per pixel before the transfer is divided out
 
 
 def project(
@@ -48,12 +46,12 @@ def project(
     width_px
         Columns of the images; default: as many as x has.
     threads
-        How many CPU threads; default: all that this process may use.
+        How many CPU threads; default: all that this process may use. Each takes some 80 MB for 61 tilts of 180 x 512.
     device
         ``cpu``, or a torch device (``cuda``).
     compensate
-        Divide the splat's sinc^2 out (exact to about 1 % for smooth densities). Without it the projection is the
-        transpose of `backprojection.back_project`.
+        Divide the splat's sinc^2 out: exact to 0.2 % for densities as smooth as Gaussians of 1 voxel s.d. (0.6 % at
+        45 degrees). Without it the projection is the transpose of `backprojection.back_project`.
     out
         (t, y, width) float32 to write into, for instance a memory map.
 
@@ -67,7 +65,7 @@ def project(
         If the volume has not three axes, a tilt is no number, or ``out`` has another shape.
     """
     cosines, sines = tilt_vectors(tilts_deg)
-    check_volume(volume_zyx)
+    _check_volume(volume_zyx)
     depth, height, length = volume_zyx.shape
     width = length if width_px is None else int(width_px)
     if width < 1:
@@ -88,16 +86,12 @@ def project(
             work(rows)
         return images
 
-    from cryoembed.simulate.imaging.splat import LANES, from_lanes, splat, to_lanes
+    from cryoembed.simulate.imaging.splat import LANES, splat
 
     def project_block(rows: slice) -> None:
-        block = np.empty((depth, length, LANES), dtype=np.float32)
-        to_lanes(np.ascontiguousarray(volume_zyx[:, rows], dtype=np.float32), block)
         seen = np.zeros((len(cosines), columns + 2, LANES), dtype=np.float32)
-        splat(block, cosines, sines, *centre, seen)
-        plain = np.empty((len(cosines), rows.stop - rows.start, columns), dtype=np.float32)
-        from_lanes(seen, 1, plain)
-        images[:, rows] = _sharpen(plain, margin) if compensate else plain
+        splat(_in_lanes(volume_zyx, rows), cosines, sines, *centre, seen)
+        images[:, rows] = _out_of_lanes(seen, rows, margin, compensate)
 
     in_threads(project_block, row_blocks(height, LANES), threads)
     return images
@@ -126,10 +120,10 @@ def project_slabs(
     -------
     (slabs, y, u) float32.
     """
-    from cryoembed.simulate.imaging.splat import LANES, from_lanes, splat_slabs, to_lanes
+    from cryoembed.simulate.imaging.splat import LANES, splat_slabs
 
     (cosine,), (sine,) = tilt_vectors(tilt_deg)
-    check_volume(volume_zyx)
+    _check_volume(volume_zyx)
     if not slab_vox >= 1:
         raise InputError(f"slab_vox is {slab_vox}; expected the thickness of a slab in voxels, 1 or more")
     depth, height, length = volume_zyx.shape
@@ -141,13 +135,9 @@ def project_slabs(
     slabs = np.empty((count, height, width), dtype=np.float32)
 
     def project_block(rows: slice) -> None:
-        block = np.empty((depth, length, LANES), dtype=np.float32)
-        to_lanes(np.ascontiguousarray(volume_zyx[:, rows], dtype=np.float32), block)
         seen = np.zeros((count, columns + 2, LANES), dtype=np.float32)
-        splat_slabs(block, cosine, sine, finer, *centre, float(slab_vox), seen)
-        plain = np.empty((count, rows.stop - rows.start, columns), dtype=np.float32)
-        from_lanes(seen, 1, plain)
-        slabs[:, rows] = _sharpen(plain, margin) if compensate else plain
+        splat_slabs(_in_lanes(volume_zyx, rows), cosine, sine, finer, *centre, float(slab_vox), seen)
+        slabs[:, rows] = _out_of_lanes(seen, rows, margin, compensate)
 
     in_threads(project_block, row_blocks(height, LANES), threads)
     return slabs
@@ -160,46 +150,34 @@ def slab_count(shape_zyx: tuple[int, int, int], tilt_deg: float, slab_vox: float
     return max(int(np.ceil(2 * half / slab_vox - 1e-9)), 1)
 
 
-def check_volume(volume_zyx: npt.NDArray[Any]) -> None:
+def _check_volume(volume_zyx: npt.NDArray[Any]) -> None:
     """Raise `InputError` unless there are three axes, none of them empty."""
     if volume_zyx.ndim != 3 or 0 in volume_zyx.shape:
         raise InputError(f"a volume of shape {volume_zyx.shape} came; expected (z, y, x), none of them empty")
 
 
-def check_out(out: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """``out`` if its shape is right, a new array if it is None."""
-    if out is None:
-        return np.empty(shape, dtype=np.float32)
-    if out.shape != shape or out.dtype != np.float32:
-        raise InputError(f"out is {out.dtype} of shape {out.shape}; expected float32 of shape {shape}")
-    return out
+def _in_lanes(volume_zyx: npt.NDArray[Any], rows: slice) -> npt.NDArray[np.float32]:
+    """(z, x, lanes) of some rows, read in one go."""
+    from cryoembed.simulate.imaging.splat import LANES, to_lanes
+
+    block = np.empty((volume_zyx.shape[0], volume_zyx.shape[2], LANES), dtype=np.float32)
+    to_lanes(np.ascontiguousarray(volume_zyx[:, rows], dtype=np.float32), block)
+    return block
 
 
-def row_blocks(height: int, size: int) -> list[slice]:
-    """Slices of ``size`` rows that cover all of them."""
-    return [slice(start, min(start + size, height)) for start in range(0, height, size)]
+def _out_of_lanes(seen: npt.NDArray[np.float32], rows: slice, margin: int, compensate: bool) -> Images:
+    """(n, columns + 2, lanes) -> (n, rows, u)."""
+    from cryoembed.simulate.imaging.splat import from_lanes
 
-
-def in_threads(work: Callable[[slice], None], blocks: Iterable[slice], threads: int | None) -> None:
-    """Run ``work`` on every block; the work itself must let go of the GIL."""
-    count = _usable_threads() if threads is None else max(int(threads), 1)
-    if count == 1:
-        for block in blocks:
-            work(block)
-        return
-    with ThreadPoolExecutor(count) as pool:
-        for _ in pool.map(work, blocks):
-            pass
+    plain = np.empty((seen.shape[0], rows.stop - rows.start, seen.shape[1] - 2), dtype=np.float32)
+    from_lanes(seen, 1, plain)
+    return _sharpen(plain, margin) if compensate else plain
 
 
 def _sharpen(images: Images, margin: int) -> Images:
-    """(..., 2 (margin + u + margin)) half-pixel columns -> (..., u): the triangle's transfer divided out, margins cut."""
+    """(..., 4 (margin + u + margin)) fine columns -> (..., u): the triangle's transfer divided out, margins cut."""
     width = images.shape[-1] // OVERSAMPLING
     size = fft.next_fast_len(width + MARGIN_PX, real=True)
     spectrum = fft.rfft(images, n=OVERSAMPLING * size, axis=-1)[..., : size // 2 + 1]
     spectrum /= np.sinc(np.fft.rfftfreq(size) / OVERSAMPLING).astype(np.float32) ** 2
     return np.asarray(fft.irfft(spectrum, n=size, axis=-1)[..., margin : width - margin], dtype=np.float32)
-
-
-def _usable_threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from cryoembed.errors import InputError
 from cryoembed.io.mrc import read_mrc
 from cryoembed.io.tilt_series import read_tilts
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from cryoembed.simulate.imaging.backprojection import reconstruct
 from cryoembed.simulate.imaging.exposures import Exposures, draw_exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
-from cryoembed.simulate.imaging.optics import PROTEIN_POTENTIAL, interaction_constant
+from cryoembed.simulate.imaging.reconstruction import measured_snr, reconstructed, snr_region
 from cryoembed.simulate.imaging.spectrum import Spectra, spectra_of
-from cryoembed.simulate.imaging.tilt_images import TiltImages, take_tilt_series
+from cryoembed.simulate.imaging.tilt_images import take_tilt_series
 
 Volume = npt.NDArray[np.float32]
 __all__ = ["Imaged", "ImagingConfig", "image", "snr_region"]
@@ -92,7 +90,8 @@ def image(
     """
     _check(density, voxel_size, config)
     shape = tuple(size // config.binning for size in density.shape)
-    region = snr_region(shape, config, _thinned(occupancy, config.binning))
+    thinned = _thinned(occupancy, config.binning)
+    region = snr_region(shape, config, thinned)
     planned = config.planned_tilts_deg() if config.tilt_file is None else read_tilts(config.tilt_file).tilts_deg
     exposures = draw_exposures(config, planned, voxel_size, generator)
     if np.isfinite(exposures.snr) and not np.ptp(density) > 0:
@@ -108,85 +107,21 @@ def image(
             "imaging: hardly an electron gets through this sample; raise mean_free_path or lower the tilts"
         )
     geometry = TiltGeometry(exposures.nominal_deg, doses=exposures.doses)
-    volumes, scale, snr = _reconstructed(images, exposures, voxel_size, config, shape, region, threads)
+    volumes, scale = reconstructed(images, exposures, voxel_size, config, shape, region, threads=threads)
     sign = np.float32(-1.0 if config.contrast == "dark" else 1.0)
-    for volume in {id(volume): volume for volume in volumes}.values():
+    for volume in volumes:
         volume *= sign
     tilt_series = None
     if config.write_tilt_series:
         tilt_series = images.signal if images.noise is None else images.signal + scale * images.noise
     reconstruction, even, odd, clean = volumes
-    params = _params(exposures, config, snr)
+    params = _params(exposures) | measured_snr(reconstruction, clean, thinned)
     return Imaged(
         reconstruction, even, odd, clean, params, voxel_size * config.binning, geometry, exposures, tilt_series
     )
 
 
-def snr_region(
-    shape: tuple[int, ...], config: ImagingConfig, occupancy: npt.NDArray[np.generic] | None
-) -> npt.NDArray[np.bool_]:
-    """Voxels over which the SNR is defined: everything, or the macromolecules' masks dilated by one voxel."""
-    if config.snr_particle is None:
-        return np.ones(shape, dtype=np.bool_)
-    if occupancy is None or not np.any(occupancy):
-        raise InputError("imaging: snr_particle needs particles (an occupancy mask); give snr_volume instead")
-    if occupancy.shape != tuple(shape):
-        raise InputError(f"imaging: the occupancy has the shape {occupancy.shape}, the density {tuple(shape)}")
-    return np.asarray(ndimage.binary_dilation(occupancy != 0, iterations=1), dtype=np.bool_)
-
-
-def _reconstructed(
-    images: TiltImages,
-    exposures: Exposures,
-    voxel_size: float,
-    config: ImagingConfig,
-    shape: tuple[int, ...],
-    region: npt.NDArray[np.bool_],
-    threads: int | None,
-) -> tuple[list[Volume], np.float32, float]:
-    """Reconstruction, even, odd and clean, particles bright; by how much noise was scaled; and the SNR in the region."""
-    # contrast per voxel of density 1: the volume gets the density's own unit
-    unit = images.mean * 2 * interaction_constant(config.voltage_kv) * PROTEIN_POTENTIAL * voxel_size
-
-    def back(stack: npt.NDArray[np.float32], tilts: str = "all") -> Volume:
-        volume = reconstruct(
-            stack,
-            TiltGeometry(exposures.nominal_deg),
-            shape,  # type: ignore[arg-type]
-            voxel_size,
-            binning=config.binning,
-            tilts=tilts,  # type: ignore[arg-type]
-            threads=threads,
-        )
-        volume /= np.float32(unit)
-        return volume
-
-    clean = back(images.corrected_signal)
-    if not images.corrected_noise:
-        halves = [clean, clean]
-        if config.halves == "tilts":
-            halves = [back(images.corrected_signal, half) for half in ("even", "odd")]
-        return [clean.copy(), *(half.copy() for half in halves), clean], np.float32(1), float("inf")
-    noises = [back(stack) for stack in images.corrected_noise]
-    noise = noises[0] + noises[1]
-    power = float(noise[region].var(dtype=np.float64))
-    snr = float(clean[region].var(dtype=np.float64)) / power
-    scale = np.float32(np.sqrt(snr / exposures.snr)) if np.isfinite(exposures.snr) else np.float32(1)
-    if config.halves == "tilts":
-        whole = images.corrected_signal + scale * (images.corrected_noise[0] + images.corrected_noise[1])
-        halves = [back(whole, half) for half in ("even", "odd")]
-    else:
-        for half in noises:
-            half *= 2 * scale
-            half += clean
-        halves = noises
-    noise *= scale
-    noise += clean
-    return [noise, *halves, clean], scale, snr / float(scale) ** 2
-
-
-def _params(exposures: Exposures, config: ImagingConfig, snr: float) -> dict[str, float]:
-    measured = {"snr_particle" if config.snr_particle is not None else "snr_volume": snr} if np.isfinite(snr) else {}
+def _params(exposures: Exposures) -> dict[str, float]:
     return {
         "defocus_um": float(exposures.defocus_um.mean()),
         "dose": exposures.dose,
@@ -194,7 +129,6 @@ def _params(exposures: Exposures, config: ImagingConfig, snr: float) -> dict[str
         "phase_shift_deg": exposures.phase_shift_deg,
         "shift_sd": exposures.shift_sd,
         "tilts": float(len(exposures.nominal_deg)),
-        **measured,
     }
 
 

@@ -6,6 +6,7 @@ outside. Every kernel runs without the GIL on one block, so that threads share t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,15 @@ LANES = 32  # rows of y per block; with 16 LLVM unrolls the inner loop before it
 _ROWS = 8  # rows of z per pass over the tilts: with one image's block they stay in the L2 cache
 
 
-@njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _kernel(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile on first use, kept on disk where numba finds a folder that it may write to."""
+    try:
+        return njit(nogil=True, fastmath=True, cache=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # an installation that is read-only, and no home
+        return njit(nogil=True, fastmath=True)(function)  # type: ignore[no-any-return]
+
+
+@_kernel
 def to_lanes(rows: Any, out: Any) -> None:
     """(a, b, c) -> (a, c, lanes), lanes beyond b zero."""
     for i in range(rows.shape[0]):
@@ -26,7 +35,7 @@ def to_lanes(rows: Any, out: Any) -> None:
                 out[i, k, j] = 0
 
 
-@njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@_kernel
 def from_lanes(lanes: Any, skip: int, out: Any) -> None:
     """(a, skip + c + ..., lanes) -> (a, b, c)."""
     for i in range(out.shape[0]):
@@ -35,7 +44,7 @@ def from_lanes(lanes: Any, skip: int, out: Any) -> None:
                 out[i, j, k] = lanes[i, k + skip, j]
 
 
-@njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@_kernel
 def splat(volume: Any, cosines: Any, sines: Any, centre_z: float, centre_x: float, centre_u: float, out: Any) -> None:
     """Add the projections of a block (z, x, lanes) at all tilts to ``out`` (t, u + 2, lanes)."""
     last = out.shape[1] - 2
@@ -57,7 +66,7 @@ def splat(volume: Any, cosines: Any, sines: Any, centre_z: float, centre_x: floa
                         out[t, i + 1, j] += above * value
 
 
-@njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@_kernel
 def gather(images: Any, cosines: Any, sines: Any, centre_z: float, centre_x: float, centre_u: float, out: Any) -> None:
     """Add to a block (z, x, lanes) what the images (t, u + 2, lanes) hold where each voxel projects."""
     last = images.shape[1] - 2
@@ -76,7 +85,7 @@ def gather(images: Any, cosines: Any, sines: Any, centre_z: float, centre_x: flo
                     out[z, x, j] += below * images[t, i, j] + above * images[t, i + 1, j]
 
 
-@njit(nogil=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@_kernel
 def splat_slabs(
     volume: Any,
     cosine: float,

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cryoembed.errors import InputError
+
 Centre = tuple[float, float, float]  # z, x, u
 
 
@@ -25,14 +27,14 @@ def project_rows(
     """(z, y, x) -> (t, y, u), as `splat.splat` does."""
     import torch
 
+    _check_device(device)
     depth, height, length = volume.shape
     dense = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32)).to(device)
     dense = dense.permute(0, 2, 1).reshape(depth * length, height)
     images = torch.empty((len(cosines), height, width), device=device)
     for t, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
         columns, voxels, weights = _entries((depth, length), float(cosine), float(sine), centre, width, device)
-        matrix = torch.sparse_coo_tensor(torch.stack([columns, voxels]), weights, (width, depth * length))
-        images[t] = torch.sparse.mm(matrix.coalesce().to_sparse_csr(), dense).T
+        images[t] = _product(columns, voxels, weights, width, dense).T
     return images.cpu().numpy()
 
 
@@ -48,14 +50,30 @@ def back_project_rows(
     """(t, y, u) -> (z, y, x), as `splat.gather` does."""
     import torch
 
+    _check_device(device)
     _, height, width = images.shape
     volume = torch.zeros((depth * length, height), device=device)
     for t, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
         columns, voxels, weights = _entries((depth, length), float(cosine), float(sine), centre, width, device)
-        matrix = torch.sparse_coo_tensor(torch.stack([voxels, columns]), weights, (depth * length, width))
         image = torch.from_numpy(np.ascontiguousarray(images[t].T, dtype=np.float32)).to(device)
-        volume += torch.sparse.mm(matrix.coalesce().to_sparse_csr(), image)
+        volume += _product(voxels, columns, weights, depth * length, image)
     return volume.reshape(depth, length, height).permute(0, 2, 1).contiguous().cpu().numpy()
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device {device!r} was asked for and torch finds no GPU; give 'cpu'")
+
+
+def _product(rows: Any, columns: Any, weights: Any, count: int, dense: Any) -> Any:
+    """(count, n) product of the sparse matrix of these entries and a dense one."""
+    import torch
+
+    indices, size = torch.stack([rows, columns]), (count, len(dense))
+    matrix = torch.sparse_coo_tensor(indices, weights, size, check_invariants=False)
+    return torch.sparse.mm(matrix.coalesce(), dense)
 
 
 def _entries(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from cryoembed.simulate.imaging.multislice import multislice_image
 from cryoembed.simulate.imaging.optics import PROTEIN_POTENTIAL, damage, frequency_grid, sample_blur
 from cryoembed.simulate.imaging.projection import project, project_slabs
 from cryoembed.simulate.imaging.spectrum import Spectra, matching_filter
+from cryoembed.simulate.imaging.surroundings import Mirrored, reach_vox
 from cryoembed.simulate.imaging.weak_phase import phase_shift_of, weak_phase_image
 
 Volume = npt.NDArray[np.float32]
@@ -73,15 +75,13 @@ def take_tilt_series(
 
     def take(tilt: int) -> None:
         own = np.random.default_rng(seeds[tilt])
-        seen = np.asarray(
-            exposures.dose_per_tilt * voxel_size**2 * ice.through(tilt) * np.maximum(1 - optics.contrast(tilt), 0),
-            dtype=np.float32,
-        )
+        incident = exposures.dose_per_tilt * voxel_size**2 * ice.through(tilt)
+        seen = np.asarray(incident * np.maximum(1 - optics.contrast(tilt), 0), dtype=np.float32)
         electrons = _displaced(seen, exposures, tilt)
         parts: list[Image] = [detector.noise_free(electrons)]
         if noisy:
             halves = _recorded(electrons, config, detector, exposures.beam_damage_snr, own)
-            parts += [half - parts[0] / 2 for half in halves]
+            parts += [np.asarray(half - parts[0] / 2) for half in halves]
         if spectra is not None:
             place = tilt / max(tilts - 1, 1)
             matching = matching_filter(np.sum(parts, axis=0, dtype=np.float32), voxel_size, spectra, place)
@@ -94,7 +94,7 @@ def take_tilt_series(
             stacks[2][tilt] = parts[1] + parts[2]
             stacks[3][tilt], stacks[4][tilt] = corrected[1:]
 
-    workers = _usable_threads() if threads is None else threads
+    workers = _usable_threads() if threads is None else max(int(threads), 1)
     with ThreadPoolExecutor(min(workers, _SLAB_WORKERS) if config.model == "multislice" else workers) as pool:
         for _ in pool.map(take, range(tilts)):
             pass
@@ -108,13 +108,17 @@ class _Optics:
     def __init__(
         self, density: Volume, voxel_size: float, config: ImagingConfig, exposures: Exposures, threads: int | None
     ) -> None:
-        self._density, self._voxel_size, self._config, self._exposures = density, voxel_size, config, exposures
+        self._voxel_size, self._config, self._exposures = voxel_size, config, exposures
+        self._width = density.shape[2]
+        self._sample: Any = density
+        if config.surroundings == "mirror":
+            self._sample = Mirrored(density, reach_vox(density.shape, exposures.tilts_deg))
         ky, kx = frequency_grid((density.shape[1], density.shape[2]), voxel_size)
         self._k = np.hypot(ky, kx)
         self._blur = sample_blur(self._k, config)
         self._projected: Images | None = None
         if config.model == "weak_phase":
-            self._projected = project(density, exposures.tilts_deg, threads=threads)
+            self._projected = project(self._sample, exposures.tilts_deg, width_px=self._width, threads=threads)
 
     def contrast(self, tilt: int) -> Image:
         """(y, u): the intensity is 1 minus this; what blurs the sample blurs the contrast."""
@@ -124,7 +128,9 @@ class _Optics:
             contrast = weak_phase_image(self._phase(self._projected[tilt]), pixel, lens)
         else:
             slab_vox = max(config.slab / pixel, 1.0)
-            slabs = project_slabs(self._density, float(exposures.tilts_deg[tilt]), slab_vox, threads=1)
+            slabs = project_slabs(
+                self._sample, float(exposures.tilts_deg[tilt]), slab_vox, width_px=self._width, threads=1
+            )
             contrast = multislice_image(self._phase(slabs), slab_vox * pixel, pixel, lens)
         blur = self._blur
         if config.damage:

@@ -35,7 +35,7 @@ def weak_phase_image(phase: Image, pixel: float, lens: Lens) -> Image:
     refracted = np.float32(2 * np.sqrt(1 - amplitude**2)) * phase
     absorbed = np.where(phase > 0, -np.expm1(-2 * amplitude * np.maximum(phase, 0)), 2 * amplitude * phase)
     if not lens.settings.ctf:  # as if a perfect phase plate turned all of the phase into contrast
-        return refracted + absorbed
+        return np.asarray(refracted - refracted.mean() + absorbed)
 
     def filters(k: Filter, aberration: Filter) -> list[Filter]:
         envelope = lens.envelope(k)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
 from cryoembed.simulate.imaging.geometry import tilt_vectors
 from cryoembed.simulate.imaging.optics import damage
 
@@ -23,6 +24,8 @@ def ramp_filter(
     weights: npt.ArrayLike | None = None,
     doses: npt.ArrayLike | None = None,
     hann: bool = True,
+    threads: int | None = None,
+    out: Images | None = None,
 ) -> Images:
     """Weight tilt images so that their back-projection is a density.
 
@@ -43,6 +46,10 @@ def ramp_filter(
         (t,) accumulated exposure in e/A^2 for `dose_weights`, or None.
     hann
         False leaves the bare ramp.
+    threads
+        How many CPU threads; default: all that this process may use.
+    out
+        (t, y, u) float32 to write into; may be ``images`` themselves.
 
     Returns
     -------
@@ -64,14 +71,17 @@ def ramp_filter(
     radius = np.hypot(ky, ku)
     window = 0.5 * (1 + np.cos(np.pi * np.clip((radius / 0.5 - 0.25) / 0.8, 0, 1))) if hann else 1.0
     transfer = (ramp * window * np.ones_like(radius)).astype(np.float32)
-    filtered = np.empty((count, height, width), dtype=np.float32)
-    for t in range(count):
-        image = _continued(np.asarray(images[t], dtype=np.float32), pad_y, pad_u)
-        spectrum = fft.rfft2(image)
-        spectrum *= transfer * np.float32(gain[t])
-        if doses is not None:
-            spectrum *= dose_weights(radius / pixel_size, np.asarray(doses, dtype=np.float64)[t])
-        filtered[t] = fft.irfft2(spectrum, s=shape)[:height, :width]
+    filtered = check_out(out, (count, height, width))
+
+    def work(some: slice) -> None:
+        for t in range(some.start, some.stop):
+            spectrum = fft.rfft2(_continued(np.asarray(images[t], dtype=np.float32), pad_y, pad_u))
+            spectrum *= transfer * np.float32(gain[t])
+            if doses is not None:
+                spectrum *= dose_weights(radius / pixel_size, np.asarray(doses, dtype=np.float64)[t])
+            filtered[t] = fft.irfft2(spectrum, s=shape)[:height, :width]
+
+    in_threads(work, row_blocks(count, 1), threads)
     return filtered
 
 
