@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from cryoembed.simulate.compiled import compiled
 
 
 def affine_cubic(
@@ -38,7 +39,7 @@ def affine_cubic(
     return out
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _weights(fraction: float, into: npt.NDArray[np.float32]) -> None:  # pragma: no cover
     """The four B-spline weights of a point between its second and third neighbour."""
     rest = 1.0 - fraction
@@ -48,7 +49,7 @@ def _weights(fraction: float, into: npt.NDArray[np.float32]) -> None:  # pragma:
     into[3] = fraction * fraction * fraction / 6.0
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(fastmath=True, error_model="numpy")
 def _affine_cubic(
     coefficients: npt.NDArray[np.float32],
     matrix: npt.NDArray[np.float64],

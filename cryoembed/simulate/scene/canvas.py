@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,6 @@ from cryoembed.simulate.scene.search import any_free, block_around, first_free, 
 
 Shape = tuple[int, int, int]
 Window = tuple[slice, slice, slice]
-Stamp = tuple[Volume, Mask, tuple[float, float, float]]  # cubes (n, n, n) and their centre (zyx, voxels)
 Voxels = npt.NDArray[np.int64]  # (n, 3) zyx
 _ORIENTATIONS = 4  # tried before a particle is given up
 _SCANS = 2  # orientations for which every voxel is looked at
@@ -44,7 +42,6 @@ class Canvas:
         self.filled = 0  # voxels of particles
         self.paths: list[tuple[int, str, npt.NDArray[np.float64]]] = []  # id, label, (n, 3) zyx A of each filament
         self._bounds = (np.zeros(3, dtype=np.int64), np.array(shape) - 1)  # first and last voxel that is not blocked
-        self._chain: Volume | None = None  # density of the chain being placed
 
     def label_id(self, label: str) -> int:
         """The class number of a label."""
@@ -133,46 +130,6 @@ class Canvas:
         )
         return True
 
-    def place_stamps(
-        self,
-        stamps: Sequence[Stamp],
-        label_id: int,
-        row: dict[str, object],
-        *,
-        may_stick_out: bool = False,
-        overlap: Literal["max", "add"] = "max",
-    ) -> bool:
-        """Place a chain of stamps (a filament) as one object under one id; False, and nothing written, if it can't be.
-
-        Parameters
-        ----------
-        stamps
-            Each a density cube, a mask cube and the centre (zyx, voxels) where index ``n // 2`` goes. Cubes land on
-            the nearest voxel: render them with the sub-voxel rest, ``centre - floor(centre + 0.5)``.
-        label_id
-            Class number.
-        row
-            ``label`` and the anchor ``z, y, x`` in A (a point on the object, inside the volume), and what else is known.
-        may_stick_out
-            Whether mask voxels may lie outside of the volume (they are cut off; some must lie inside).
-        overlap
-            Density where stamps of this chain overlap: the larger (segments that share a joint), or their sum.
-        """
-        masks = []
-        for _, mask, centre in stamps:
-            at = np.floor(np.asarray(centre) + 0.5).astype(np.int64)
-            voxels = np.argwhere(mask) - mask.shape[0] // 2 + at
-            inside = voxels[np.all((voxels >= 0) & (voxels < self.shape), axis=1)]
-            if (len(inside) < len(voxels) and not may_stick_out) or self.blocked[tuple(inside.T)].any():
-                return False
-            masks.append(inside)
-        if not any(map(len, masks)):
-            return False
-        self._add_chain(stamps, overlap)
-        self.rows.append(dict(row))
-        self._claim(masks, label_id)
-        return True
-
     def claim_row(self, row: dict[str, object]) -> int:
         """Begin an object that `write_window` fills; its id."""
         self.rows.append(dict(row))
@@ -189,27 +146,6 @@ class Canvas:
         self.occupancy[window][mask] = len(self.rows)
         self.class_mask[window][mask] = label_id
         self.blocked[window] |= mask
-
-    def _add_chain(self, stamps: Sequence[Stamp], overlap: Literal["max", "add"]) -> None:
-        if self._chain is None and overlap == "max":
-            self._chain = np.zeros(self.shape, dtype=np.float32)
-        windows = []
-        for density, _, centre in stamps:
-            at = np.floor(np.asarray(centre) + 0.5).astype(np.int64)
-            slices = geometry.box_slices(tuple(at - density.shape[0] // 2), density.shape, self.shape)
-            if slices is None:
-                continue
-            new = density[slices[1]]
-            if overlap == "max":
-                assert self._chain is not None
-                own = self._chain[slices[0]]
-                new = np.maximum(new - own, 0)
-                own += new
-                windows.append(slices[0])
-            self.density[slices[0]] += new
-        for window in windows:
-            assert self._chain is not None
-            self._chain[window] = 0
 
     def _range(self, offsets: Voxels, may_stick_out: bool) -> tuple[Voxels, Voxels]:
         """First and last voxel that a particle's centre may take; none if the last lies before the first."""
@@ -255,18 +191,13 @@ class Canvas:
         voxels = offsets + at
         voxels = voxels[np.all((voxels >= 0) & (voxels < self.shape), axis=1)]
         self.rows.append({**dict(zip("zyx", (at + shift) * self.voxel_size, strict=True)), **row})
-        self._claim([voxels], label_id)
+        index = tuple(voxels.T)
+        self.occupancy[index] = len(self.rows)
+        self.class_mask[index] = label_id
+        self.blocked[index] = True
+        if self.gap > 0:
+            block_around(self.blocked, voxels, self.gap)
         return len(voxels)
-
-    def _claim(self, parts: Sequence[Voxels], label_id: int) -> None:
-        """Give these (n, 3) voxels to the object of the last row."""
-        for voxels in parts:
-            index = tuple(voxels.T)
-            self.occupancy[index] = len(self.rows)
-            self.class_mask[index] = label_id
-            self.blocked[index] = True
-            if self.gap > 0:
-                block_around(self.blocked, voxels, self.gap)
 
     def particles(self, tomogram: str) -> Particles:
         """The rows written so far; ``instance`` is the occupancy id."""

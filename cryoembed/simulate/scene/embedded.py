@@ -28,7 +28,7 @@ def place_membrane_proteins(
     *,
     threshold: float,
 ) -> dict[str, int]:
-    """Place proteins (indices of templates, in this order) at random on membranes; label -> how many found no place.
+    """Place proteins (indices of templates, the largest first) at random on membranes; label -> how many found no place.
 
     The template's z axis points out of vesicles and cells, either way on sheets; the turn about it is random. The
     template's origin (``origin_offset_zyx`` from its centre of mass) lies on the middle of the membrane. Proteins take
@@ -36,7 +36,7 @@ def place_membrane_proteins(
     """
     missed: dict[str, int] = {}
     failures = 0
-    for done, index in enumerate(plan):
+    for done, index in enumerate(sorted(plan, key=lambda i: -templates[i].mass_kda)):
         template = templates[index]
         if membranes and failures < _GIVE_UP and _place(canvas, template, membranes, generator, threshold):
             failures = 0
@@ -60,27 +60,34 @@ def _place(
     generator: np.random.Generator,
     threshold: float,
 ) -> bool:
+    """Try poses at points drawn by area."""
     ends = np.cumsum([len(one.middle) for one in membranes])
-    for _ in range(_TRIES):
-        pick = int(generator.integers(ends[-1]))
-        chosen = int(np.searchsorted(ends, pick, side="right"))
-        membrane = membranes[chosen]
-        voxel = membrane.middle[pick - (ends[chosen] - len(membrane.middle))]
-        jitter = generator.uniform(-0.5, 0.5, size=3)
-        flip = membrane.two_sided and generator.random() < 0.5
-        turn = generator.uniform(0, 2 * np.pi)
-        point = membrane.surface.projected(((voxel + jitter) * canvas.voxel_size)[None])
-        normal = membrane.surface.normals(point)[0] * (-1 if flip else 1)
+    picks = generator.integers(ends[-1], size=_TRIES)
+    jitter = generator.uniform(-0.5, 0.5, size=(_TRIES, 3))
+    flips = generator.random(_TRIES) < 0.5
+    turns = generator.uniform(0, 2 * np.pi, size=_TRIES)
+    chosen = np.searchsorted(ends, picks, side="right")
+    for number, membrane in enumerate(membranes):
+        picks[chosen == number] -= ends[number] - len(membrane.middle)
+    points, normals = np.zeros((_TRIES, 3)), np.zeros((_TRIES, 3))
+    for number in np.unique(chosen):
+        mine, membrane = chosen == number, membranes[number]
+        near = (membrane.middle[picks[mine]] + jitter[mine]) * canvas.voxel_size
+        points[mine] = membrane.surface.projected(near)
+        normals[mine] = membrane.surface.normals(points[mine])
+        if membrane.two_sided:
+            normals[mine] *= np.where(flips[mine], -1, 1)[:, None]
+    for point, normal, turn, number in zip(points, normals, turns, chosen, strict=True):
         rotation = upright(normal, turn)
-        position = (point[0] - rotation.apply(template.origin_offset_zyx[::-1])[::-1]) / canvas.voxel_size
+        position = (point - rotation.apply(template.origin_offset_zyx[::-1])[::-1]) / canvas.voxel_size
         nearest = np.floor(position + 0.5).astype(np.int64)
         if (nearest < 0).any() or (nearest >= canvas.shape).any():
             continue
-        at = tuple(nearest)
-        if canvas.blocked[at] and canvas.occupancy[at] != membrane.instance:
+        at, instance = tuple(nearest), membranes[number].instance
+        if canvas.blocked[at] and canvas.occupancy[at] != instance:
             continue
         label_id = canvas.label_id(template.name)
-        if canvas.place_embedded(template, label_id, rotation, position, threshold, membrane.instance):
+        if canvas.place_embedded(template, label_id, rotation, position, threshold, instance):
             return True
     return False
 

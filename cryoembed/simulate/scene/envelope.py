@@ -17,6 +17,7 @@ from cryoembed.simulate.scene.surfaces import Ellipsoid, draw_waves
 
 SampleKind = Literal["full", "slab", "lamella", "cell"]
 Range = tuple[float, float]
+_SKIN = 30.0  # A: the outer half of the membrane around a cell
 _COVER = 150.0  # A of ice over a cell, which the heads of its membrane proteins need
 
 
@@ -120,16 +121,15 @@ def _cell(
     semi[0] = max(semi[0] - waves.highest, 0.5 * semi[0])
     cell = Ellipsoid(centre, axes, waves, semi)
     z, y, x = (np.arange(size, dtype=np.float32) * np.float32(voxel_size) for size in shape)
-    inside = np.stack(
-        [cell.distance(one.reshape(1, 1), y[:, None], x[None, :]) < 0 for one in z]  # one slice at a time
-    )
+    inside, sample = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    for index, height in enumerate(z):  # one slice at a time: distances take four times the room of masks
+        distance = cell.distance(height.reshape(1, 1), y[:, None], x[None, :])
+        inside[index], sample[index] = distance < 0, distance < _SKIN
     film = generator.uniform(*config.ice_nm) * 10 / voxel_size
-    if film == 0:
-        return Envelope(thickness, inside, inside, cell)
-    half = np.maximum(film / 2, _tallest(inside, shape, _COVER / voxel_size))
-    return Envelope(
-        thickness, _between((shape[0] - 1) / 2 - half, (shape[0] - 1) / 2 + half, shape) | inside, inside, cell
-    )
+    if film > 0:
+        half = np.maximum(film / 2, _tallest(inside, shape, _COVER / voxel_size))
+        sample |= _between((shape[0] - 1) / 2 - half, (shape[0] - 1) / 2 + half, shape)
+    return Envelope(thickness, sample, inside, cell)
 
 
 def _tallest(inside: Mask, shape: Shape, cover: float) -> npt.NDArray[np.float64]:

@@ -1,101 +1,26 @@
-"""Lipid bilayers: vesicles, tori, sheets and the membranes of cells, drawn from surfaces slab by slab."""
+"""Where membranes lie: drawn shapes that meet nothing else, written to the canvas slab by slab."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
 
-from cryoembed.config import Config
 from cryoembed.rotations import matrices_zyx, random_rotations
 from cryoembed.simulate.density.template import Mask
+from cryoembed.simulate.scene.bilayers import MembraneSpec, Profile, draw_profile
 from cryoembed.simulate.scene.canvas import Canvas, Shape, Window
-from cryoembed.simulate.scene.objects import HEAD_SIGMA, bilayer
-from cryoembed.simulate.scene.surfaces import Array, Ellipsoid, Sheet, Surface, Torus, draw_waves
+from cryoembed.simulate.scene.surfaces import Ellipsoid, Sheet, Surface, Torus, draw_waves
 
 logger = logging.getLogger(__name__)
 
-MembraneKind = Literal["sphere", "ellipsoid", "torus", "flat"]
-Range = tuple[float, float]
 _SLAB = 1_000_000  # voxels of a surface looked at in one go: bounds memory
 _TRIES = 20  # places per size
 _SHRINK = (1.0, 0.7, 0.5, 0.3)  # of the largest radius, where the larger find no place
 _COARSE = 4  # voxels between those looked at first
-
-
-class MembraneSpec(Config):
-    """Membranes of one kind; lengths in A, each drawn uniformly from its range.
-
-    PolNet's membranes have the same shapes and thickness (25 to 35 A between the head groups).
-    """
-
-    kind: MembraneKind = "ellipsoid"
-    count: tuple[int, int] = (1, 1)
-    radius: Range = Field((150.0, 500.0), description="mean radius; of a torus the radius of the ring")
-    minor_radius: Range = Field((80.0, 160.0), description="of a torus: of the tube")
-    thickness: Range = Field((25.0, 35.0), description="between the middles of the two layers of head groups")
-    head_sigma: float = Field(HEAD_SIGMA, gt=0, description="s.d. of a layer of head groups")
-    undulation: Range = Field((0.0, 15.0), description="amplitude")
-    wavelength: Range = Field((400.0, 1500.0), description="of undulations")
-    double: float = Field(0.0, ge=0, le=1, description="share that has a second membrane inside")
-    spacing: Range = Field((120.0, 250.0), description="between the middles of a double membrane")
-    stick_out: bool = Field(True, description="whether the volume's faces may cut closed ones (they always cut sheets)")
-
-    @model_validator(mode="after")
-    def _rising(self) -> MembraneSpec:
-        for name in ("count", "radius", "minor_radius", "thickness", "undulation", "wavelength", "spacing"):
-            low, high = getattr(self, name)
-            least = 0 if name in ("count", "undulation") else 1e-6
-            if not least <= low <= high:
-                raise ValueError(f"{name} {low, high}: expected a rising range, none negative")
-        if self.kind == "torus" and self.minor_radius[0] >= self.radius[1]:
-            raise ValueError(f"minor_radius {self.minor_radius}: a torus has a tube thinner than its ring's radius")
-        return self
-
-    @property
-    def label(self) -> str:
-        """Closed round ones are vesicles, as in SHREC 2021; all else is membrane."""
-        return "vesicle" if self.kind in ("sphere", "ellipsoid") else "membrane"
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A bilayer across: half the distance of the head groups, their s.d., and how far inside a second one lies (A)."""
-
-    leaflet: float
-    head_sigma: float
-    spacing: float | None = None
-
-    @property
-    def half(self) -> float:
-        """A from the middle to the end of what counts as occupied."""
-        return self.leaflet + self.head_sigma
-
-    def within(self, surface: Surface) -> Profile:
-        """This profile, single where a second membrane would have no room inside."""
-        if self.spacing is None or self.spacing + 2 * self.half < surface.depth:
-            return self
-        return replace(self, spacing=None)
-
-    def density(self, distance: Array, voxel_size: float) -> npt.NDArray[np.float32]:
-        total = bilayer(distance, voxel_size, leaflet=self.leaflet, head_sigma=self.head_sigma)
-        if self.spacing is not None:
-            total = total + bilayer(
-                distance + np.float32(self.spacing), voxel_size, leaflet=self.leaflet, head_sigma=self.head_sigma
-            )
-        return np.asarray(total, dtype=np.float32)
-
-    def near(self, distance: Array, reach: float = 0.0) -> Mask:
-        """Voxels of the membrane, or not farther than ``reach`` from it."""
-        inside = np.abs(distance) < self.half + reach
-        if self.spacing is not None:
-            inside |= np.abs(distance + self.spacing) < self.half + reach
-        return np.asarray(inside, dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +58,7 @@ def place_membranes(
         for largest in _SHRINK:
             drawn = draw_profile(spec, generator)
             for _ in range(_TRIES):
-                surface = _draw(canvas, spec, largest, generator, [one.surface for one in placed])
+                surface = _draw(canvas, spec, drawn, largest, generator, [one.surface for one in placed])
                 profile = drawn.within(surface)
                 if _fits(canvas, surface, profile, inside, cut_by, spec.stick_out):
                     found = draw_membrane(canvas, surface, profile, spec.label, cut_by=cut_by)
@@ -145,13 +70,6 @@ def place_membranes(
             break
         placed.append(found)
     return placed
-
-
-def draw_profile(spec: MembraneSpec, generator: np.random.Generator) -> Profile:
-    """Thickness, and a second membrane now and then."""
-    leaflet = generator.uniform(*spec.thickness) / 2
-    double = generator.random() < spec.double
-    return Profile(leaflet, spec.head_sigma, generator.uniform(*spec.spacing) if double else None)
 
 
 def draw_membrane(
@@ -196,25 +114,45 @@ def settle(canvas: Canvas, membrane: Membrane, generator: np.random.Generator) -
 
 
 def _draw(
-    canvas: Canvas, spec: MembraneSpec, largest: float, generator: np.random.Generator, others: list[Surface]
+    canvas: Canvas,
+    spec: MembraneSpec,
+    profile: Profile,
+    largest: float,
+    generator: np.random.Generator,
+    others: list[Surface],
 ) -> Surface:
-    size = np.array(canvas.shape) * canvas.voxel_size
-    centre = generator.uniform(0, size - canvas.voxel_size)
+    """A shape of random size and orientation, its centre anywhere it may be."""
+    last = (np.array(canvas.shape) - 1) * canvas.voxel_size
+    shape = _shape(spec, largest, generator, others, last)
+    low = np.zeros(3)
+    if not spec.stick_out and not isinstance(shape, Sheet):
+        low = np.minimum(shape.extent + profile.half + shape.waves.highest, last / 2)
+    return replace(shape, centre=generator.uniform(low, last - low))
+
+
+def _shape(
+    spec: MembraneSpec,
+    largest: float,
+    generator: np.random.Generator,
+    others: list[Surface],
+    last: npt.NDArray[np.float64],
+) -> Surface:
+    nowhere = np.zeros(3)
     axes = matrices_zyx(random_rotations(1, generator))[0]
     amplitude = generator.uniform(*spec.undulation)
     waves = draw_waves(generator, amplitude, spec.wavelength, in_plane=spec.kind == "flat")
     if spec.kind == "flat":
         if others and generator.random() < 0.7:  # planes in any two directions meet: most lie along those before
             axes = _tilted(others[-1].axes, generator)
-        return Sheet(centre, axes, waves)
-    high = min(spec.radius[1], 0.45 * float(np.sort(size)[1]))
+        return Sheet(nowhere, axes, waves)
+    high = min(spec.radius[1], 0.45 * float(np.sort(last)[1]))
     high = max(high * largest, min(spec.radius[0], high))
     radius = generator.uniform(min(spec.radius[0], high), high)
     if spec.kind == "torus":
         minor = min(generator.uniform(*spec.minor_radius), 0.6 * radius)
-        return Torus(centre, axes, waves, radius, minor)
+        return Torus(nowhere, axes, waves, radius, minor)
     aspect = np.exp(generator.normal(0, 0.12, size=3)) if spec.kind == "ellipsoid" else np.ones(3)
-    return Ellipsoid(centre, axes, waves, radius * aspect / np.prod(aspect) ** (1 / 3))
+    return Ellipsoid(nowhere, axes, waves, radius * aspect / np.prod(aspect) ** (1 / 3))
 
 
 def _tilted(axes: npt.NDArray[np.float64], generator: np.random.Generator) -> npt.NDArray[np.float64]:

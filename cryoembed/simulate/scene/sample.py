@@ -14,15 +14,14 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import FAMILIES, MASS_RANGE_KDA, Family, PhantomSpec
 from cryoembed.simulate.density.structures import StructureSpec
 from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.scene.bilayers import MembraneSpec, draw_profile
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.embedded import area_um2, place_membrane_proteins
 from cryoembed.simulate.scene.envelope import Envelope, EnvelopeConfig, draw_envelope
 from cryoembed.simulate.scene.membranes import (
     Membrane,
-    MembraneSpec,
     block_gap,
     draw_membrane,
-    draw_profile,
     place_membranes,
     settle,
 )
@@ -203,6 +202,8 @@ def _place_membranes(
 
 def _place_gold(canvas: Canvas, config: SampleConfig, envelope: Envelope, generator: np.random.Generator) -> None:
     """Beads anywhere in the ice, never inside a cell."""
+    if config.fiducials[1] == 0:
+        return
     cell, before = envelope.cell_mask, canvas.blocked
     if cell is not None:
         canvas.blocked = before | cell
@@ -211,7 +212,7 @@ def _place_gold(canvas: Canvas, config: SampleConfig, envelope: Envelope, genera
         if not canvas.place_solid(bead, canvas.label_id("fiducial"), generator, config.tries):
             logger.warning("no place was found for one more gold bead; ask for fewer")
             break
-    if cell is not None and config.fiducials[1] > 0:
+    if cell is not None:
         gold = canvas.class_mask == canvas.label_id("fiducial")
         canvas.blocked = before | gold
         block_around(canvas.blocked, np.argwhere(gold), canvas.gap)

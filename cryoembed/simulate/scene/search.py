@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from cryoembed.simulate.compiled import compiled
 
 Blocked = npt.NDArray[np.bool_]  # (z, y, x)
 Offsets = npt.NDArray[np.int64]  # (n, 3) zyx, voxels of a particle from its centre
@@ -72,7 +73,7 @@ def _probing_order(offsets: Offsets) -> Offsets:
     return np.ascontiguousarray(offsets[np.arange(len(offsets)) * step % len(offsets)], dtype=np.int64)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _fits(blocked: Blocked, offsets: Offsets, z: int, y: int, x: int, may_stick_out: bool) -> bool:  # pragma: no cover
     depth, height, width = blocked.shape
     inside = 0
@@ -88,7 +89,7 @@ def _fits(blocked: Blocked, offsets: Offsets, z: int, y: int, x: int, may_stick_
     return inside > 0
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _first_free(blocked: Blocked, offsets: Offsets, places: Offsets, may_stick_out: bool) -> int:  # pragma: no cover
     for n in range(places.shape[0]):
         if _fits(blocked, offsets, places[n, 0], places[n, 1], places[n, 2], may_stick_out):
@@ -96,7 +97,7 @@ def _first_free(blocked: Blocked, offsets: Offsets, places: Offsets, may_stick_o
     return -1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _scan(
     blocked: Blocked,
     offsets: Offsets,
@@ -121,7 +122,7 @@ def _scan(
     return False
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _free_but_for(
     blocked: Blocked,
     occupancy: npt.NDArray[np.int32],
@@ -139,7 +140,7 @@ def _free_but_for(
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _block(blocked: Blocked, voxels: Offsets, ball: Offsets) -> None:  # pragma: no cover
     depth, height, width = blocked.shape
     for n in range(voxels.shape[0]):
