@@ -35,6 +35,9 @@ VoxelSize = Annotated[float | None, typer.Option(help="A; overrides the header."
 Origin = Annotated[str | None, typer.Option(metavar="Z,Y,X", help="A; where voxel 0 lies in the parent frame.")]
 Device = Annotated[str | None, typer.Option(help="auto | cpu | cuda[:N].")]
 Precision = Annotated[str | None, typer.Option(help="auto | fp32 | bf16.")]
+Stream = Annotated[
+    Path | None, typer.Option(help="YAML of simulate: endless samples of its kind, made while training, none on disk.")
+]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same files.")]
 
 
@@ -54,32 +57,38 @@ def simulate(
     config: Annotated[Path | None, typer.Argument(help="YAML, for example configs/simulate_demo.yaml.")] = None,
     out: Annotated[Path | None, typer.Option(help="Data set folder; complete models in it are kept.")] = None,
     seed: Seed = None,
+    workers: Annotated[int | None, typer.Option(help="Tomograms made at a time, one process each.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler to work on.")] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Submit Slurm jobs as parallel.slurm describes them.")] = False,
     overrides: Overrides = None,
 ) -> None:
     """Make tomograms with full ground truth (SHREC 2021's folder layout)."""
-    _run("simulate", "SimulateConfig", {"out": out, "seed": seed}, config, overrides)
+    values = {"out": out, "seed": seed, "parallel.workers": workers, "parallel.scheduler": scheduler}
+    _run("simulate", "SimulateConfig", values | {"parallel.slurm.enabled": slurm or None}, config, overrides)
 
 
 @app.command()
 def pretrain(
     config: Annotated[Path, typer.Argument(help="YAML, for example configs/pretrain_contrastive_small.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Experiment folder; a checkpoint in it is resumed.")] = None,
+    stream: Stream = None,
     device: Device = None,
     overrides: Overrides = None,
 ) -> None:
     """Train a network without labels: dense_simsiam | simsiam | contrastive."""
-    _run("pretrain", "PretrainConfig", {"out": out, "train.device": device}, config, overrides)
+    _run("pretrain", "PretrainConfig", {"out": out, "stream": stream, "train.device": device}, config, overrides)
 
 
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="YAML, for example configs/train_voxel_small.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Experiment folder; a checkpoint in it is resumed.")] = None,
+    stream: Stream = None,
     device: Device = None,
     overrides: Overrides = None,
 ) -> None:
     """Train heads on simulated truth: denoise, instance."""
-    _run("train", "TrainRecipeConfig", {"out": out, "train.device": device}, config, overrides)
+    _run("train", "TrainRecipeConfig", {"out": out, "stream": stream, "train.device": device}, config, overrides)
 
 
 @app.command()

@@ -55,9 +55,18 @@ def test_unknown_setting_exits_with_2_and_names_the_nearest_one(tmp_path: Path) 
     ("arguments", "config_class"),
     [
         (["demo", "--out", "d", "--seed", "1", "--device", "cpu"], "cryoembed.recipes.demo:DemoConfig"),
-        (["simulate", "--out", "d", "--seed", "1"], "cryoembed.recipes.simulate:SimulateConfig"),
-        (["pretrain", "c.yaml", "--out", "d", "--device", "cpu"], "cryoembed.recipes.pretrain:PretrainConfig"),
-        (["train", "c.yaml", "--out", "d", "--device", "cpu"], "cryoembed.recipes.train:TrainRecipeConfig"),
+        (
+            ["simulate", "--out", "d", "--seed", "1", "--workers", "2", "--scheduler", "a", "--slurm"],
+            "cryoembed.recipes.simulate:SimulateConfig",
+        ),
+        (
+            ["pretrain", "c.yaml", "--out", "d", "--stream", "s.yaml", "--device", "cpu"],
+            "cryoembed.recipes.pretrain:PretrainConfig",
+        ),
+        (
+            ["train", "c.yaml", "--out", "d", "--stream", "s.yaml", "--device", "cpu"],
+            "cryoembed.recipes.train:TrainRecipeConfig",
+        ),
         (
             ["denoise", "a.mrc", "--out", "d", "--weights", "w", "--contrast", "dark", "--voxel-size", "10",
              "--device", "cpu", "--precision", "fp32"],

@@ -83,6 +83,12 @@ def left_by_the_dead(name: str) -> bool:
     return False
 
 
+def sweep_folder(folder: Path) -> None:
+    """Remove everything that killed processes left half-written in a folder."""
+    for name in {left.name.split(".", 3)[-1] for left in Path(folder).glob(".*.*") if left_by_the_dead(left.name)}:
+        _sweep(Path(folder) / name)
+
+
 def _host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 

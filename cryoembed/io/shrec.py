@@ -127,21 +127,43 @@ def write_model(
     voxel_size: float,
     origin: Triple = ORIGIN,
     classes: Sequence[str] | None = None,
+    cube: bool = False,
 ) -> None:
     """Write a ``model_N`` folder; line ``i`` of the list is row ``i - 1`` of ``particles`` (occupancy id ``i``).
 
     ``classes`` names the numbers of the class mask from 1 on; default: the order in which the particles name them.
     Positions are rounded to voxels, as SHREC has them: keep a particle table beside the folder for the exact ones.
+    ``cube`` writes cubic volumes with the sample in the middle, as SHREC published them (512^3 with 180 filled slices);
+    ``particles`` are then given, like ``origin``, in the frame of the sample, and written in that of the cube.
     """
     folder = Path(folder)
     volumes = dict(zip(VOLUMES, (reconstruction, grandmodel, class_mask, occupancy_mask), strict=True))
     for name, volume in volumes.items():
-        write_mrc(folder / f"{name}.mrc", volume, voxel_size)
+        values = _compact(volume) if name.endswith("_mask") else volume
+        # noise has no end: around a reconstruction stands its mean, which changes nobody's normalisation
+        around = float(volume.mean()) if name == "reconstruction" else 0.0
+        write_mrc(folder / f"{name}.mrc", in_cube(values, around) if cube else values, voxel_size)
+    if cube:
+        origin = tuple(o - step for o, step in zip(origin, cube_offset(grandmodel.shape, voxel_size), strict=True))  # type: ignore[assignment]
     names = list(classes) if classes is not None else list(dict.fromkeys(particles.labels))
     with replacing(folder / _CLASSES) as temporary:
         temporary.write_text(json.dumps(names) + "\n", encoding="utf-8")
     with replacing(folder / LOCATIONS) as temporary:  # last: a folder without it is no model
         temporary.write_text(_locations_text(particles, voxel_size, origin), encoding="utf-8")
+
+
+def cube_offset(shape_zyx: Sequence[int], voxel_size: float) -> Triple:
+    """(z, y, x) in A: what a position in a sample of this shape gains in the cube that holds it in the middle."""
+    z, y, x = ((max(shape_zyx) - size) // 2 * voxel_size for size in shape_zyx)
+    return (z, y, x)
+
+
+def in_cube(volume: npt.NDArray[Any], around: float = 0.0) -> npt.NDArray[Any]:
+    """The cube with a volume in its middle, ``around`` elsewhere."""
+    side = max(volume.shape)
+    padded = np.full((side, side, side), around, dtype=volume.dtype)
+    padded[tuple(slice((side - size) // 2, (side - size) // 2 + size) for size in volume.shape)] = volume
+    return padded
 
 
 def class_names(folder: Path, labels: Sequence[str]) -> tuple[str, ...]:
@@ -150,6 +172,16 @@ def class_names(folder: Path, labels: Sequence[str]) -> tuple[str, ...]:
     if path.is_file():
         return tuple(str(name) for name in json.loads(path.read_text(encoding="utf-8")))
     return SHREC_2021 if set(labels) <= set(SHREC_2021) else tuple(dict.fromkeys(labels))
+
+
+def _compact(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels in the smallest integer type of MRC files that holds them."""
+    if mask.dtype.kind not in "iub" or not mask.size:
+        return mask
+    for dtype in (np.int8, np.int16, np.uint16):
+        if np.iinfo(dtype).min <= mask.min() and mask.max() <= np.iinfo(dtype).max:
+            return mask.astype(dtype, copy=False)
+    return mask
 
 
 def _locations_text(particles: Particles, voxel_size: float, origin: Triple) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +18,7 @@ from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.models.receptive import total_stride
 from cryoembed.models.simsiam import SubtomogramNetwork
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.recipes.training_data import load_scenes, load_structures
+from cryoembed.recipes.training_data import Stream, check_stream, load_structures, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.simulate.density.structures import StructureSpec
 from cryoembed.training import objectives
@@ -24,15 +26,11 @@ from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Draw
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.dense import draw_view_pairs
+from cryoembed.views.pool import RESOLUTION_PER_VOXEL, RollingPool, SubtomogramConfig, SubtomogramPool, build_pool
 from cryoembed.views.rendering import OVERSAMPLING
+from cryoembed.views.rolling import Fixed
 from cryoembed.views.scenes import SceneConfig
-from cryoembed.views.subtomograms import (
-    RESOLUTION_PER_VOXEL,
-    SubtomogramConfig,
-    build_pool,
-    draw_box_pairs,
-    draw_classes,
-)
+from cryoembed.views.subtomograms import draw_box_pairs, draw_classes
 
 Data = Annotated[SceneConfig | SubtomogramConfig, Field(discriminator="kind")]
 
@@ -46,6 +44,7 @@ class PretrainConfig(Config):
     input: InputConfig = InputConfig()
     data: Data
     dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
+    stream: Stream = Field(None, description="settings of simulate (or their file): endless samples, no disk")
     structures: tuple[StructureSpec, ...] = Field((), description="maps or models that join the phantoms")
     augment: AugmentConfig = AugmentConfig()
     batch: int = Field(4, ge=2, description="crops (dense_simsiam), particles (simsiam), classes (contrastive)")
@@ -81,8 +80,13 @@ class PretrainConfig(Config):
             and self.data.box_vox != self.network.box_vox
         ):
             raise ValueError(f"data.box_vox {self.data.box_vox} differs from network.box_vox {self.network.box_vox}")
-        if self.dataset is not None and not dense:
-            raise ValueError("dataset serves dense_simsiam; simsiam and contrastive draw subtomograms of structures")
+        if not dense and (self.dataset is not None or self.stream is not None):
+            raise ValueError(
+                "dataset and stream serve dense_simsiam; simsiam and contrastive draw subtomograms of structures and "
+                "phantoms (data.refresh_every makes those endless)"
+            )
+        if isinstance(self.data, SceneConfig):
+            check_stream(self.data, self.stream, self.dataset)
         return self
 
 
@@ -98,13 +102,14 @@ def pretrain(config: PretrainConfig) -> str:
         raise InputError("pretrain: give an experiment folder with --out")
     torch.manual_seed(config.train.seed)
     network = build(config.network)
-    result = run_training(_objective(network, config), _draw(config), config, config.train, config.out)
+    with _drawing(config) as draw:
+        result = run_training(_objective(network, config), draw, config, config.train, config.out)
     card = ModelCard(
         name=config.name,
         network=config.network,
         input=config.input,
         description=f"{config.method}, seed {config.train.seed}",
-        training_data=config.data.summary if config.dataset is None else f"data set {config.dataset.name}",
+        training_data=training_summary(config.data, config.dataset, config.stream),
         recipe="pretrain",
     )
     return finish(result, network, config, config.train, config.out, card, half=config.half)
@@ -119,24 +124,46 @@ def _objective(network: torch.nn.Module, config: PretrainConfig) -> torch.nn.Mod
     return objectives.Contrastive(network, temperature=config.temperature)
 
 
-def _draw(config: PretrainConfig) -> Draw:
+@contextmanager
+def _drawing(config: PretrainConfig) -> Iterator[Draw]:
+    """Yield what draws batches, and end the processes that make data ahead."""
     data = config.data
     if isinstance(data, SceneConfig):
         assert isinstance(config.network, VoxelNetworkConfig)  # checked by the config
         stride = total_stride(config.network)
-        scenes = load_scenes(data, config.dataset, load_structures(config.structures, data.voxel_size), config.input)
-        return lambda generator: draw_view_pairs(
-            scenes,
+        with scene_source(
             data,
-            config.augment,
-            generator,
-            batch=config.batch,
-            window_vox=config.window_vox,
-            min_overlap=config.min_overlap,
-            stride=stride,
-        )
+            dataset=config.dataset,
+            stream=config.stream,
+            structures=config.structures,
+            inputs=config.input,
+            composers=config.train.composers,
+        ) as scenes:
+            yield lambda generator, number: draw_view_pairs(
+                scenes.at(number),
+                data,
+                config.augment,
+                generator,
+                batch=config.batch,
+                window_vox=config.window_vox,
+                min_overlap=config.min_overlap,
+                stride=stride,
+            )
+        return
+    with _boxes(data, config) as pool:
+        if config.method == "simsiam":
+            yield lambda generator, number: draw_box_pairs(
+                pool.at(number), data, config.augment, generator, batch=config.batch
+            )
+        else:
+            yield lambda generator, number: draw_classes(
+                pool.at(number), data, generator, classes=config.batch, views=config.views
+            )
+
+
+def _boxes(data: SubtomogramConfig, config: PretrainConfig) -> Fixed[SubtomogramPool] | RollingPool:
     fine, resolution = data.voxel_size / OVERSAMPLING, RESOLUTION_PER_VOXEL * data.voxel_size
-    pool = build_pool(data, load_structures(config.structures, fine, resolution=resolution))
-    if config.method == "simsiam":
-        return lambda generator: draw_box_pairs(pool, data, config.augment, generator, batch=config.batch)
-    return lambda generator: draw_classes(pool, data, generator, classes=config.batch, views=config.views)
+    structures = load_structures(config.structures, fine, resolution=resolution)
+    if data.refresh_every:
+        return RollingPool(data, structures, processes=config.train.composers)
+    return Fixed(build_pool(data, structures))

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryoembed.recipes.parallel import ParallelConfig, each
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
-from cryoembed.simulate.dataset import DatasetConfig, simulate_dataset
+from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.density.structures import expand
+from cryoembed.simulate.folders import simulate_dataset
 
 
 class SimulateConfig(DatasetConfig):
-    """Settings of a data set and where it goes."""
+    """Settings of a data set, where it goes and where it is made."""
 
     out: Path = Path("dataset")
+    parallel: ParallelConfig = ParallelConfig()
 
 
 def simulate(config: SimulateConfig) -> str:
-    """Make the models that the folder lacks; return the closing line."""
+    """Make the models that the folder lacks, one process per model; return the closing line."""
+    out = config.out
+    # workers of other machines may start elsewhere
+    settings = config.model_copy(update={"structure_folder": config.structure_folder.absolute()})
     with progress_bar("simulate", config.models) as advance:
-        written = simulate_dataset(config, config.out, progress=advance)
+        written = simulate_dataset(
+            settings,
+            out.absolute(),
+            progress=advance,
+            each=lambda make, indices: each(make, indices, config.parallel, name=lambda index: f"model_{index}"),
+            processes=config.parallel.processes,
+            threads=config.parallel.threads,
+        )
     inputs = [single.file for spec in config.structures for single in expand(spec, config.structure_folder)]
-    write_records(config.out, config, inputs=inputs)
+    # where it was made is left out: the same files whatever the number of workers
+    write_records(out, config.model_copy(update={"parallel": ParallelConfig()}), inputs=inputs)
     return (
         f"simulated {len(written.made)} models with {written.particles} particles, kept {len(written.kept)} that were "
-        f"complete: {config.out}"
+        f"complete: {out}"
     )

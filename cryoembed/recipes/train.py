@@ -13,7 +13,7 @@ from cryoembed.models.build import build
 from cryoembed.models.checkpoint import load_weights, start_from
 from cryoembed.models.config import Head, ModelCard, VoxelNetworkConfig
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.recipes.training_data import load_scenes, load_structures
+from cryoembed.recipes.training_data import Stream, check_stream, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.simulate.density.structures import StructureSpec
 from cryoembed.training.config import TrainConfig
@@ -33,6 +33,7 @@ class TrainRecipeConfig(Config):
     freeze_encoder: bool = Field(False, description="train the heads only; needs weights")
     data: SceneConfig = SceneConfig()
     dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
+    stream: Stream = Field(None, description="settings of simulate (or their file): endless samples, no disk")
     structures: tuple[StructureSpec, ...] = Field((), description="maps or models that join the phantoms")
     batch: int = Field(4, ge=1, description="crops")
     train: TrainConfig = TrainConfig()
@@ -50,6 +51,7 @@ class TrainRecipeConfig(Config):
             raise ValueError(
                 f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
             )
+        check_stream(self.data, self.stream, self.dataset)
         if self.freeze_encoder and self.weights is None:
             raise ValueError("freeze_encoder keeps the encoder as it is: give pretrained weights")
         return self
@@ -69,22 +71,28 @@ def train(config: TrainRecipeConfig) -> str:
     network = build(config.network)
     if config.weights is not None:
         start_from(network, load_weights(config.weights).module)
-    structures = load_structures(config.structures, config.data.voxel_size)
-    scenes = load_scenes(config.data, config.dataset, structures, config.input)
     objective = Heads(network, config.tasks, freeze_encoder=config.freeze_encoder)
-    result = run_training(
-        objective,
-        lambda generator: draw_targets(scenes, config.data, generator, batch=config.batch),
-        config,
-        config.train,
-        config.out,
-    )
+    with scene_source(
+        config.data,
+        dataset=config.dataset,
+        stream=config.stream,
+        structures=config.structures,
+        inputs=config.input,
+        composers=config.train.composers,
+    ) as scenes:
+        result = run_training(
+            objective,
+            lambda generator, number: draw_targets(scenes.at(number), config.data, generator, batch=config.batch),
+            config,
+            config.train,
+            config.out,
+        )
     card = ModelCard(
         name=config.name,
         network=config.network,
         input=config.input,
         description=f"heads {', '.join(config.tasks)}, seed {config.train.seed}",
-        training_data=config.data.summary if config.dataset is None else f"data set {config.dataset.name}",
+        training_data=training_summary(config.data, config.dataset, config.stream),
         recipe="train",
     )
     return finish(result, network, config, config.train, config.out, card, half=config.half)

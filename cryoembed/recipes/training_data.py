@@ -1,32 +1,42 @@
-"""Files that trainings read: structures that join the phantoms, and simulated data sets in SHREC's layout."""
+"""What trainings see: structures that join the phantoms, simulated data sets on disk, or endless streams of samples."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BeforeValidator
 
+from cryoembed.config import load_config
 from cryoembed.errors import InputError
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.simulate.dataset import RECORD
+from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_sample
 from cryoembed.simulate.density.structures import StructureSpec, expand, split_of, structure_template
 from cryoembed.simulate.density.template import Split, Template
-from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene
+from cryoembed.simulate.folders import RECORD
+from cryoembed.views.pool import SubtomogramConfig
+from cryoembed.views.rolling import Fixed, Rolling
+from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene, numbered_scene, scene_of
 
 logger = logging.getLogger(__name__)
 
+STREAM_EVERY = 4  # batches; a scene of 96 x 160 x 160 voxels takes as long as one or two small training steps
 NOT_INSTANCES = frozenset({"vesicle", "fiducial"})
 
 
-def load_structures(specs: Sequence[StructureSpec], voxel_size: float, *, resolution: float = 12.0) -> list[Template]:
+def load_structures(
+    specs: Sequence[StructureSpec], voxel_size: float, *, resolution: float = 12.0, folder: Path = Path()
+) -> list[Template]:
     """Templates at ``voxel_size`` A of maps and atomic models; `InputError` if one is not of the training split."""
     for spec in specs:
         if spec.pdb is not None:  # before it is downloaded
             _refuse_held_back(spec.pdb, split_of(spec))
-    expanded = [one for spec in specs for one in expand(spec)]
+    expanded = [one for spec in specs for one in expand(spec, folder)]
     for spec in expanded:
         _refuse_held_back(spec.name, spec.split)
     return [structure_template(spec, voxel_size, resolution=resolution) for spec in expanded]
@@ -35,6 +45,89 @@ def load_structures(specs: Sequence[StructureSpec], voxel_size: float, *, resolu
 def _refuse_held_back(name: str | None, split: Split) -> None:
     if split != "train":
         raise InputError(f"structure {name} is of the {split} split; trainings may see train only")
+
+
+def read_stream(value: Any) -> Any:
+    """Settings of `simulate` given as the path of their YAML file; validators call it."""
+    return load_config(DatasetConfig, Path(value)) if isinstance(value, str | Path) else value
+
+
+Stream = Annotated[DatasetConfig | None, BeforeValidator(read_stream)]
+
+
+def check_stream(data: SceneConfig, stream: DatasetConfig | None, dataset: Path | None) -> None:
+    """Refuse settings of endless data that contradict each other (`ValueError`, for validators)."""
+    if dataset is not None and (stream is not None or data.refresh_every):
+        raise ValueError("dataset is a fixed set of scenes: leave out stream and data.refresh_every, or dataset")
+    if stream is None:
+        return
+    if stream.voxel_size != data.voxel_size:
+        raise ValueError(f"stream.voxel_size {stream.voxel_size} differs from data.voxel_size {data.voxel_size}")
+    if min(stream.shape) < data.crop_vox + 2 * data.margin_vox:
+        raise ValueError(f"stream.shape {stream.shape} is smaller than crop_vox + 2 margin_vox of data")
+
+
+def training_summary(data: SceneConfig | SubtomogramConfig, dataset: Path | None, stream: DatasetConfig | None) -> str:
+    """One line for a model card."""
+    if dataset is not None:
+        return f"data set {dataset.name}"
+    if stream is None:
+        return data.summary
+    return (
+        f"endless simulated samples of {stream.shape} voxels of {stream.voxel_size:g} A (settings "
+        f"{settings_digest(stream)}), a new one every {refresh_every(data)} batches"
+    )
+
+
+def refresh_every(data: SceneConfig | SubtomogramConfig) -> int:
+    """Batches between two new samples of a stream."""
+    return data.refresh_every or STREAM_EVERY
+
+
+def scene_source(
+    config: SceneConfig,
+    *,
+    dataset: Path | None,
+    stream: DatasetConfig | None,
+    structures: Sequence[StructureSpec],
+    inputs: InputConfig,
+    composers: int,
+) -> Fixed[list[CleanScene]] | Rolling[CleanScene]:
+    """Scenes that batches are drawn from: all at once, or a window that rolls over an endless sequence.
+
+    Parameters
+    ----------
+    stream
+        The samples of models 0, 1, 2 ... that `simulate` would make of these settings, without end.
+    composers
+        Processes that make scenes ahead.
+
+    Raises
+    ------
+    InputError
+        See `load_structures` and `load_scenes`.
+    """
+    if stream is not None:
+        endless = stream.model_copy(update={"validation": 0, "test": 0, "allow_shortfall": True})
+        load_structures(endless.structures, endless.voxel_size, folder=endless.structure_folder)  # refuses other splits
+        make = partial(_streamed, config, endless)
+        return Rolling(make, config.scenes, refresh_every(config), processes=composers)
+    templates = load_structures(structures, config.voxel_size)
+    if config.refresh_every:
+        make = partial(numbered_scene, config, templates)
+        return Rolling(make, config.scenes, config.refresh_every, processes=composers)
+    return Fixed(load_scenes(config, dataset, templates, inputs))
+
+
+_species: dict[str, list[Template]] = {}  # of the stream that this process makes samples of
+
+
+def _streamed(config: SceneConfig, stream: DatasetConfig, index: int) -> CleanScene:
+    key = stream.model_dump_json()
+    if key not in _species:
+        _species.clear()
+        _species[key] = shared_templates(stream)
+    return scene_of(simulate_sample(stream, index, _species[key]), config)
 
 
 def load_scenes(

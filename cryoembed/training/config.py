@@ -25,6 +25,7 @@ class TrainConfig(Config):
     device: str = Field("auto", description="auto | cpu | cuda")
     devices: int = Field(1, ge=1, description="processes of data-parallel training")
     workers: int = Field(0, ge=0, description="threads that draw batches ahead; 0 draws between steps")
+    composers: int = Field(1, ge=1, description="processes that make new scenes or phantoms, where data roll")
     seed: int = 0
     checkpoint_every: int = Field(200, ge=1, description="steps")
     log_every: int = Field(10, ge=1, description="steps averaged into one line of log.jsonl")

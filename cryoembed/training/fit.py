@@ -69,7 +69,7 @@ def fit(
         ``objective(batch)`` returns a dict of scalars with ``"loss"``, and optionally ``"embeddings"`` (n, d), which
         the collapse monitor watches.
     draw
-        ``draw(generator)`` returns one batch: a dict of CPU tensors.
+        ``draw(generator, number)`` returns batch ``number``: a dict of CPU tensors.
     config
         Settings of the loop.
     folder
@@ -105,7 +105,7 @@ def fit(
 
 def _shaping(config: TrainConfig) -> dict[str, Any]:
     """The settings that change the result: where it runs and how often it saves do not."""
-    return config.model_dump(mode="json", exclude={"device", "workers", "checkpoint_every", "log_every"})
+    return config.model_dump(mode="json", exclude={"device", "workers", "composers", "checkpoint_every", "log_every"})
 
 
 def _fabric(config: TrainConfig) -> Any:

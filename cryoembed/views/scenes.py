@@ -17,6 +17,7 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import random_phantom
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene.pack import pack
+from cryoembed.simulate.scene.truth import Scene
 from cryoembed.views.imaging import ImagingRanges, Range, draw_microscopes, image, low_pass, radial_power, transmitted
 from cryoembed.views.targets import instance_targets
 
@@ -40,6 +41,9 @@ class SceneConfig(Config):
     target_resolution: float = Field(25.0, gt=0, description="A; low-pass of the denoising target")
     crop_vox: int = Field(64, ge=8)
     margin_vox: int = Field(8, ge=0, description="imaged around a crop, then cut off with its wrapped-around streaks")
+    refresh_every: int = Field(
+        0, ge=0, description="batches after which the oldest scene gives way to a new one; 0: never"
+    )
     imaging: ImagingRanges = ImagingRanges()
     seed: int = 0
 
@@ -55,7 +59,8 @@ class SceneConfig(Config):
     @property
     def summary(self) -> str:
         """One line for a model card."""
-        return f"{self.scenes} scenes of {self.species} procedural phantoms each at {self.voxel_size:g} A"
+        rolling = f", a new one every {self.refresh_every} batches" if self.refresh_every else ""
+        return f"{self.scenes} scenes{rolling}, of {self.species} procedural phantoms each at {self.voxel_size:g} A"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +96,12 @@ class CleanScene:
 
 def build_scenes(config: SceneConfig, structures: Sequence[Template] = ()) -> list[CleanScene]:
     """Pack ``config.scenes`` scenes of new phantoms (and some of ``structures``), with vesicles and gold."""
-    return [
-        build_scene(config, np.random.default_rng([config.seed, index]), structures) for index in range(config.scenes)
-    ]
+    return [numbered_scene(config, structures, index) for index in range(config.scenes)]
+
+
+def numbered_scene(config: SceneConfig, structures: Sequence[Template], index: int) -> CleanScene:
+    """Scene ``index`` of the endless sequence: a function of the settings and its number only."""
+    return build_scene(config, np.random.default_rng([config.seed, index]), structures)
 
 
 def build_scene(config: SceneConfig, generator: np.random.Generator, structures: Sequence[Template] = ()) -> CleanScene:
@@ -113,8 +121,13 @@ def build_scene(config: SceneConfig, generator: np.random.Generator, structures:
         vesicles=int(generator.integers(config.vesicles + 1)),
         fiducials=int(generator.integers(config.fiducials + 1)),
     )
-    ids = np.where(scene.macromolecule_mask(), scene.occupancy_mask, 0).astype(np.int32)
-    return clean_scene(scene.density, ids, config)
+    return scene_of(scene, config)
+
+
+def scene_of(sample: Scene, config: SceneConfig) -> CleanScene:
+    """A simulated sample as a scene; only macromolecules are instances."""
+    ids = np.where(sample.macromolecule_mask(), sample.occupancy_mask, 0).astype(np.int32)
+    return clean_scene(sample.density, ids, config)
 
 
 def clean_scene(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
 from cryoembed.models.checkpoint import load_weights
+from cryoembed.recipes import training_run
 from cryoembed.recipes.pretrain import PretrainConfig, pretrain
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -97,3 +100,71 @@ def test_without_output_folder_the_remedy_is_named() -> None:
 def test_committed_configs_load_and_name_their_command(path: Path) -> None:
     load_config(PretrainConfig, path)
     assert path.read_text().startswith(f"# cryoembed pretrain configs/{path.name} --out ")
+
+
+STREAM = {"shape": [32, 32, 32], "fresh_phantoms": 2, "mass_range_kda": [100, 300], "crowding": 0.05, "seed": 3}
+
+
+def stream_file(folder: Path, **changes: object) -> Path:
+    path = folder / "stream.yaml"
+    path.write_text(yaml.safe_dump({**STREAM, **changes}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "override"),
+    [
+        ("pretrain_dense_simsiam_small", "data.refresh_every=1"),
+        ("pretrain_contrastive_small", "data.refresh_every=1"),
+        ("pretrain_dense_simsiam_small", "stream"),
+    ],
+)
+def test_a_training_on_rolling_data_resumes_as_if_never_stopped(tmp_path, monkeypatch, name, override) -> None:
+    override = f"stream={stream_file(tmp_path)}" if override == "stream" else override
+    more = [override, "half=false"]
+    pretrain(tiny(name, tmp_path / "whole", *more))
+    with monkeypatch.context() as patch:
+        patch.setattr(training_run, "fit", partial(training_run.fit, stop_after=2))
+        assert "stopped at step 2 of 3" in pretrain(tiny(name, tmp_path / "parts", *more))
+    pretrain(tiny(name, tmp_path / "parts", *more, "train.workers=1", "train.composers=2"))
+    whole, parts = (tmp_path / run / "weights.safetensors" for run in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+    pretrain(tiny(name, tmp_path / "fixed", "half=false"))
+    assert (tmp_path / "fixed" / "weights.safetensors").read_bytes() != whole.read_bytes()
+
+
+def test_the_stream_is_in_the_card_and_in_the_resolved_settings(tmp_path: Path) -> None:
+    config = tiny("pretrain_dense_simsiam_small", tmp_path / "run", f"stream={stream_file(tmp_path)}")
+    pretrain(config)
+    card = load_weights(tmp_path / "run" / "weights.safetensors").card
+    assert card.training_data.startswith("endless simulated samples of (32, 32, 32) voxels of 10 A")
+    assert load_config(PretrainConfig, tmp_path / "run" / "config.yaml").stream == config.stream
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("pretrain_dense_simsiam_small", {"shape": [16, 32, 32]}, "smaller than crop_vox"),
+        ("pretrain_dense_simsiam_small", {"voxel_size": 20.0}, "differs from data.voxel_size"),
+        ("pretrain_dense_simsiam_small", {"crowdin": 0.1}, "did you mean 'crowding'"),
+        ("pretrain_contrastive_small", {}, "data.refresh_every makes those endless"),
+    ],
+)
+def test_a_stream_that_does_not_fit_is_refused(tmp_path: Path, name: str, change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny(name, tmp_path / "run", f"stream={stream_file(tmp_path, **change)}")
+
+
+def test_a_stream_may_show_structures_of_the_training_split_only(tmp_path: Path) -> None:
+    (tmp_path / "held.pdb").write_text("")
+    spec = {"path": str(tmp_path / "held.pdb"), "split": "test"}
+    config = tiny(
+        "pretrain_dense_simsiam_small", tmp_path / "run", f"stream={stream_file(tmp_path, structures=[spec])}"
+    )
+    with pytest.raises(InputError, match="trainings may see train only"):
+        pretrain(config)
+
+
+def test_a_data_set_on_disk_does_not_roll(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dataset is a fixed set"):
+        tiny("pretrain_dense_simsiam_small", tmp_path / "run", "data.refresh_every=2", f"dataset={tmp_path}")

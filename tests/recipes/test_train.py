@@ -15,9 +15,10 @@ from cryoembed.models.checkpoint import load_weights
 from cryoembed.recipes.pretrain import pretrain
 from cryoembed.recipes.train import TrainRecipeConfig, train
 from cryoembed.recipes.training_data import load_scenes
-from cryoembed.simulate.dataset import DatasetConfig, simulate_dataset
+from cryoembed.simulate.dataset import DatasetConfig
+from cryoembed.simulate.folders import simulate_dataset
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from tests.recipes.test_pretrain import CONFIGS, TINY_NETWORK, TINY_SCENES, TINY_TRAIN
+from tests.recipes.test_pretrain import CONFIGS, TINY_NETWORK, TINY_SCENES, TINY_TRAIN, stream_file
 from tests.recipes.test_pretrain import tiny as tiny_pretraining
 
 SMALL_HEADS = ["network.pyramid_channels=4", "network.head_channels=4", "batch=2"]
@@ -100,3 +101,10 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, override: str, me
 def test_committed_configs_load_and_name_their_command(path: Path) -> None:
     load_config(TrainRecipeConfig, path)
     assert path.read_text().startswith(f"# cryoembed train configs/{path.name} --out ")
+
+
+def test_heads_train_on_endless_samples(tmp_path: Path) -> None:
+    for name in "ab":
+        assert "for 3 steps" in train(tiny(tmp_path / name, f"stream={stream_file(tmp_path)}"))
+    first, second = (tmp_path / name / "weights.safetensors" for name in "ab")
+    assert first.read_bytes() == second.read_bytes()

@@ -15,7 +15,8 @@ from cryoembed.errors import InputError
 from cryoembed.geometry import nearest_voxel
 from cryoembed.io.shrec import read_model
 from cryoembed.recipes.simulate import SimulateConfig, simulate
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest, simulate_dataset, simulate_model, split_of
+from cryoembed.simulate.dataset import DatasetConfig, settings_digest, simulate_model, split_of
+from cryoembed.simulate.folders import simulate_dataset
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("simulate_*.yaml"))
 SMALL = {
@@ -110,7 +111,7 @@ def test_what_cannot_be_reached_is_an_error_that_leaves_nothing(tmp_path):
 
 
 def test_a_killed_run_leaves_no_half_model(tmp_path, monkeypatch):
-    import cryoembed.simulate.dataset as dataset
+    import cryoembed.simulate.folders as dataset
 
     def killed(*_, **__):
         raise KeyboardInterrupt

@@ -37,7 +37,7 @@ class Toy(nn.Module):
         return {"loss": nn.functional.mse_loss(hidden, batch["target"]), "embeddings": hidden.flatten(1).detach()}
 
 
-def draw(generator: np.random.Generator) -> dict[str, Tensor]:
+def draw(generator: np.random.Generator, number: int) -> dict[str, Tensor]:
     volume = torch.from_numpy(generator.standard_normal((2, 1, 8, 8, 8), dtype=np.float32))
     return {"input": volume, "target": nn.functional.avg_pool3d(volume, 3, 1, 1)}
 
@@ -97,8 +97,8 @@ def test_resume_rewrites_the_log_lines_it_does_again(tmp_path: Path) -> None:
 def test_step_with_non_finite_gradient_is_skipped_and_counted(tmp_path: Path) -> None:
     calls = iter(range(100))
 
-    def sometimes_broken(generator: np.random.Generator) -> dict[str, Tensor]:
-        batch = draw(generator)
+    def sometimes_broken(generator: np.random.Generator, number: int) -> dict[str, Tensor]:
+        batch = draw(generator, 0)
         if next(calls) == 3:
             batch["target"][0] = torch.inf
         return batch
@@ -112,7 +112,9 @@ def test_step_with_non_finite_gradient_is_skipped_and_counted(tmp_path: Path) ->
 def test_training_that_only_skips_is_stopped_with_a_remedy(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 100})
     with pytest.raises(InputError, match=r"diverged.*learning_rate"):
-        fit(Toy(), lambda g: {name: value * torch.inf for name, value in draw(g).items()}, config, folder=tmp_path)
+        fit(
+            Toy(), lambda g, n: {name: value * torch.inf for name, value in draw(g, n).items()}, config, folder=tmp_path
+        )
 
 
 def test_interruption_writes_a_checkpoint_and_stops(tmp_path: Path) -> None:
