@@ -8,7 +8,7 @@ import numpy.typing as npt
 from cryoembed.simulate.imaging.acquisition import OpticsSettings
 
 Filter = npt.NDArray[np.float32]
-PROTEIN_POTENTIAL = 3.4  # V of density 1 above vitreous ice
+PROTEIN_POTENTIAL = 3.32  # V of density 1 above vitreous ice
 _REST_KEV = 510.99895  # of the electron
 
 

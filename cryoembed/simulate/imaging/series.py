@@ -92,8 +92,7 @@ def image(
     shape = tuple(size // config.binning for size in density.shape)
     thinned = _thinned(occupancy, config.binning)
     region = snr_region(shape, config, thinned)
-    planned = config.planned_tilts_deg() if config.tilt_file is None else read_tilts(config.tilt_file).tilts_deg
-    exposures = draw_exposures(config, planned, voxel_size, generator)
+    exposures = draw_exposures(config, _planned_tilts(config), voxel_size, generator)
     if np.isfinite(exposures.snr) and not np.ptp(density) > 0:
         raise InputError(
             "imaging: the density is constant, there is no signal to set the noise by; pack some particles"
@@ -130,6 +129,14 @@ def _params(exposures: Exposures) -> dict[str, float]:
         "shift_sd": exposures.shift_sd,
         "tilts": float(len(exposures.nominal_deg)),
     }
+
+
+def _planned_tilts(config: ImagingConfig) -> npt.NDArray[np.float64]:
+    """(t,) angles, from the file where there is one: those that its user kept."""
+    if config.tilt_file is None:
+        return config.planned_tilts_deg()
+    table = read_tilts(config.tilt_file)
+    return table.tilts_deg if table.used is None else table.tilts_deg[table.used]
 
 
 def _wanted_spectra(config: ImagingConfig) -> Spectra | None:

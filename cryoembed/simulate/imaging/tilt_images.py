@@ -109,16 +109,15 @@ class _Optics:
         self, density: Volume, voxel_size: float, config: ImagingConfig, exposures: Exposures, threads: int | None
     ) -> None:
         self._voxel_size, self._config, self._exposures = voxel_size, config, exposures
-        self._width = density.shape[2]
-        self._sample: Any = density
-        if config.surroundings == "mirror":
-            self._sample = Mirrored(density, reach_vox(density.shape, exposures.tilts_deg))
+        self._density, self._width = density, density.shape[2]
         ky, kx = frequency_grid((density.shape[1], density.shape[2]), voxel_size)
         self._k = np.hypot(ky, kx)
         self._blur = sample_blur(self._k, config)
         self._projected: Images | None = None
         if config.model == "weak_phase":
-            self._projected = project(self._sample, exposures.tilts_deg, width_px=self._width, threads=threads)
+            self._projected = project(
+                self._sample(exposures.tilts_deg), exposures.tilts_deg, width_px=self._width, threads=threads
+            )
 
     def contrast(self, tilt: int) -> Image:
         """(y, u): the intensity is 1 minus this; what blurs the sample blurs the contrast."""
@@ -128,14 +127,19 @@ class _Optics:
             contrast = weak_phase_image(self._phase(self._projected[tilt]), pixel, lens)
         else:
             slab_vox = max(config.slab / pixel, 1.0)
-            slabs = project_slabs(
-                self._sample, float(exposures.tilts_deg[tilt]), slab_vox, width_px=self._width, threads=1
-            )
+            angle = float(exposures.tilts_deg[tilt])
+            slabs = project_slabs(self._sample(angle), angle, slab_vox, width_px=self._width, threads=1)
             contrast = multislice_image(self._phase(slabs), slab_vox * pixel, pixel, lens)
         blur = self._blur
         if config.damage:
             blur = blur * damage(self._k, exposures.doses[tilt]).astype(np.float32)
         return filtered(contrast, blur)
+
+    def _sample(self, tilts_deg: npt.ArrayLike) -> Any:
+        """The density, with as much around it as these tilts see."""
+        if self._config.surroundings == "ice":
+            return self._density
+        return Mirrored(self._density, reach_vox(self._density.shape, tilts_deg))
 
     def _phase(self, line_integrals: Image) -> Image:
         """Rad; line integrals are in voxels of density."""
