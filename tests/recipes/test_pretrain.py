@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -13,6 +14,7 @@ from cryoembed.errors import InputError
 from cryoembed.models.checkpoint import load_weights
 from cryoembed.recipes import training_run
 from cryoembed.recipes.pretrain import PretrainConfig, pretrain
+from cryoembed.views.scenes import SceneConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY_NETWORK = ["network.backbone={width: 4, blocks: [1, 1], stem_kernel: 3}"]
@@ -168,3 +170,18 @@ def test_a_stream_may_show_structures_of_the_training_split_only(tmp_path: Path)
 def test_a_data_set_on_disk_does_not_roll(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dataset is a fixed set"):
         tiny("pretrain_dense_simsiam_small", tmp_path / "run", "data.refresh_every=2", f"dataset={tmp_path}")
+
+
+def test_the_shipped_stream_fits_the_shipped_trainings_and_shows_what_simulate_would_write() -> None:
+    from cryoembed.recipes.train import TrainRecipeConfig
+    from cryoembed.recipes.training_data import _streamed
+    from cryoembed.simulate.dataset import simulate_sample
+
+    stream = f"stream={CONFIGS / 'simulate_training.yaml'}"
+    load_config(TrainRecipeConfig, CONFIGS / "train_voxel_small.yaml", [stream])
+    config = load_config(PretrainConfig, CONFIGS / "pretrain_dense_simsiam_small.yaml", [stream])
+    assert config.stream is not None
+    assert isinstance(config.data, SceneConfig)
+    scene = _streamed(config.data, config.stream, 1)
+    sample = simulate_sample(config.stream, 1)
+    assert np.array_equal(scene.foreground, sample.macromolecule_mask())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -19,6 +21,7 @@ from cryoembed.views.pool import NUISANCES, RollingPool, SubtomogramConfig, numb
 from cryoembed.views.rolling import Fixed, Rolling
 from cryoembed.views.scenes import SceneConfig, build_scenes, numbered_scene
 from cryoembed.views.subtomograms import draw_classes
+from tests.recipes.test_simulate import until_dead
 
 SCENES = SceneConfig(
     scenes=2,
@@ -139,3 +142,14 @@ def test_phantoms_roll_while_the_scale_stays():
     assert (early.particle_variance, early.classes) == (late.particle_variance, 4 + len(NUISANCES))
     batch = draw_classes(late, BOXES, np.random.default_rng(0), classes=3, views=2)
     assert batch["input"].shape == (6, 1, 16, 16, 16)
+
+
+def test_processes_do_not_outlive_a_killed_training():
+    code = (
+        "import os, signal\nfrom tests.views.test_rolling import Rolling, make\n"
+        "rolling = Rolling(make, 1, 1, processes=1)\nrolling.at(0)\n"
+        "print(*rolling._pool._processes, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    until_dead(int(run.stdout))
