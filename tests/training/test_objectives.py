@@ -28,7 +28,7 @@ SUBTOMOGRAM = SubtomogramNetworkConfig(
 )
 
 
-def targets(generator: np.random.Generator) -> dict[str, Tensor]:
+def targets(generator: np.random.Generator, number: int = 0) -> dict[str, Tensor]:
     clean = torch.zeros(2, 1, 12, 12, 12)
     for volume in clean:
         z, y, x = generator.integers(1, 7, size=3)
@@ -43,7 +43,7 @@ def targets(generator: np.random.Generator) -> dict[str, Tensor]:
     }
 
 
-def boxes(generator: np.random.Generator) -> dict[str, Tensor]:
+def boxes(generator: np.random.Generator, number: int = 0) -> dict[str, Tensor]:
     label = torch.arange(4).repeat_interleave(3)
     ramp = torch.linspace(-1, 1, 8)
     shapes = torch.stack([ramp.expand(8, 8, 8) * scale for scale in (3.0, 1.0, -1.0, -3.0)])
