@@ -50,7 +50,7 @@ class Template:
     membrane
         Whether the species sits in a membrane: the membrane's mid-plane then goes through that origin, its normal is z.
     volts_per_unit
-        Electrostatic potential over ice of density 1.0, by the atoms themselves (about `atoms.PROTEIN_POTENTIAL`);
+        Electrostatic potential over ice of density 1.0, by the atoms themselves (about `materials.PROTEIN_POTENTIAL`);
         None for maps and phantoms, which know nothing of volts.
 
     Raises

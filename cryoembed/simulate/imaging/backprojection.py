@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.alignment import align, fourier_crop
-from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
+from cryoembed.simulate.imaging.blocks import check_out, row_blocks
 from cryoembed.simulate.imaging.geometry import TiltGeometry, centre_index, tilt_vectors
 from cryoembed.simulate.imaging.weighting import angular_weights, dose_weights, ramp_filter
+from cryoembed.simulate.threads import in_threads
 
 Images = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]

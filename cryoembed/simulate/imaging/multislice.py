@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from cryoembed.simulate.imaging.lens import Apron, Image, Lens
-from cryoembed.simulate.imaging.optics import electron_wavelength, frequency_grid
+from cryoembed.simulate.electrons import wavelength
+from cryoembed.simulate.imaging.fourier import Image, frequency_grid
+from cryoembed.simulate.imaging.lens import Apron, Lens
 
 Wave = npt.NDArray[np.complex64]
 
@@ -36,7 +37,7 @@ def exit_wave(phases: npt.NDArray[np.float32], slab: float, pixel: float, lens: 
     (y, u) complex64 with its apron, 1 where nothing was met.
     """
     ky, kx = frequency_grid(apron.whole, pixel, half=False)
-    turn = -np.pi * electron_wavelength(lens.settings.voltage_kv) * slab
+    turn = -np.pi * wavelength(lens.settings.voltage_kv) * slab
     onwards = np.exp(np.complex64(1j * turn) * (kx**2 + ky**2)).astype(np.complex64)
     occupied = np.array([phase.any() for phase in phases])
     wave = np.ones(apron.whole, dtype=np.complex64)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cryoembed.simulate.density.materials import PROTEIN_POTENTIAL
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.alignment import align
 from cryoembed.simulate.imaging.correction import correct
-from cryoembed.simulate.imaging.detector import Detector, count, filtered
+from cryoembed.simulate.imaging.detector import Detector, count
 from cryoembed.simulate.imaging.exposures import Exposures
+from cryoembed.simulate.imaging.fourier import Image, filtered, frequency_grid
 from cryoembed.simulate.imaging.ice import Ice
-from cryoembed.simulate.imaging.lens import Image, Lens
+from cryoembed.simulate.imaging.lens import Lens
 from cryoembed.simulate.imaging.multislice import multislice_image
-from cryoembed.simulate.imaging.optics import PROTEIN_POTENTIAL, damage, frequency_grid, sample_blur
+from cryoembed.simulate.imaging.optics import damage, sample_blur
 from cryoembed.simulate.imaging.projection import project, project_slabs
 from cryoembed.simulate.imaging.spectrum import Spectra, matching_filter
 from cryoembed.simulate.imaging.surroundings import Mirrored, reach_vox
 from cryoembed.simulate.imaging.weak_phase import phase_shift_of, weak_phase_image
+from cryoembed.simulate.threads import in_threads
 
 Volume = npt.NDArray[np.float32]
 Images = npt.NDArray[np.float32]
@@ -94,10 +95,7 @@ def take_tilt_series(
             stacks[2][tilt] = parts[1] + parts[2]
             stacks[3][tilt], stacks[4][tilt] = corrected[1:]
 
-    workers = _usable_threads() if threads is None else max(int(threads), 1)
-    with ThreadPoolExecutor(min(workers, _SLAB_WORKERS) if config.model == "multislice" else workers) as pool:
-        for _ in pool.map(take, range(tilts)):
-            pass
+    in_threads(take, range(tilts), threads, most=_SLAB_WORKERS if config.model == "multislice" else None)
     mean = float(np.mean(stacks[0], dtype=np.float64))
     return TiltImages(stacks[0], stacks[2] if noisy else None, stacks[1], tuple(stacks[3:]), mean)
 
@@ -163,7 +161,3 @@ def _recorded(
         electrons = electrons + np.float32(spread) * generator.standard_normal(electrons.shape, dtype=np.float32)
     half = np.asarray(detector.arriving(electrons) / 2, dtype=np.float32)
     return [detector.shown(count(half, generator) if config.poisson else half) for _ in range(2)]
-
-
-def _usable_threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

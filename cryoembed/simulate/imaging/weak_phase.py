@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cryoembed.simulate.imaging.lens import Image, Lens, through_lens
-from cryoembed.simulate.imaging.optics import Filter, interaction_constant
+from cryoembed.simulate.electrons import interaction_constant
+from cryoembed.simulate.imaging.fourier import Filter, Image
+from cryoembed.simulate.imaging.lens import Lens, through_lens
 
 
 def phase_shift_of(potential: Image, voltage_kv: float) -> Image:

@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.compiled import compiled
 
 Points = npt.NDArray[np.float64]  # (n, 3) zyx, A
 Frames = npt.NDArray[np.float64]  # (n, 3, 3) acting on zyx columns: local (z, y, x) to the parent frame, z = tangent
@@ -166,7 +166,7 @@ def _stiffness(cosine: float) -> float:
     return float(k)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _turning(first: Points, cosines: Points, azimuths: Points) -> Points:
     tangents = np.empty((len(cosines) + 1, 3))
     tangents[0] = first
@@ -183,7 +183,7 @@ def _turning(first: Points, cosines: Points, azimuths: Points) -> Points:
     return tangents
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _carried(points: Points, tangents: Points, normal: Points) -> Points:
     normals = np.empty_like(points)
     normal = normal - (normal * tangents[0]).sum() * tangents[0]
