@@ -20,7 +20,7 @@ from cryoembed.models.simsiam import SubtomogramNetwork
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import Stream, check_stream, load_structures, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
-from cryoembed.simulate.density.structures import StructureSpec
+from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training import objectives
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Draw

@@ -8,7 +8,7 @@ from cryoembed.recipes.parallel import ParallelConfig, each
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
 from cryoembed.simulate.dataset import DatasetConfig
-from cryoembed.simulate.density.structures import expand
+from cryoembed.simulate.density.structure_spec import expand
 from cryoembed.simulate.folders import simulate_dataset
 
 

@@ -14,11 +14,13 @@ from pydantic import BeforeValidator
 
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
+from cryoembed.particles import is_molecule
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_sample
-from cryoembed.simulate.density.structures import StructureSpec, expand, split_of, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand, split_of
+from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import Split, Template
-from cryoembed.simulate.folders import RECORD
+from cryoembed.simulate.model_files import RECORD
 from cryoembed.views.pool import SubtomogramConfig
 from cryoembed.views.rolling import Fixed, Rolling
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene, numbered_scene, scene_of
@@ -26,7 +28,6 @@ from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_
 logger = logging.getLogger(__name__)
 
 STREAM_EVERY = 4  # batches; a scene of 96 x 160 x 160 voxels takes as long as one or two small training steps
-NOT_INSTANCES = frozenset({"vesicle", "fiducial"})
 
 
 def load_structures(
@@ -169,9 +170,7 @@ def _recorded_scene(folder: Path, config: SceneConfig, inputs: InputConfig) -> C
             f"{folder}: voxel size {model.grandmodel.voxel_size} A, but data.voxel_size is {config.voxel_size}; "
             "simulate at the network's voxel size"
         )
-    labels = np.concatenate([[""], model.particles.labels])
-    keep = np.array([label not in NOT_INSTANCES for label in labels])
-    keep[0] = False
+    keep = np.concatenate([[False], is_molecule(model.particles.labels)])
     ids = np.asarray(model.occupancy_mask.data, dtype=np.int32)
     density = np.asarray(model.grandmodel.data, dtype=np.float32)
     # the truth says which sign particles have; no need to guess

@@ -13,10 +13,12 @@ from pydantic import Field, model_validator
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import phantom, random_spec
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
+from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import Split, Template
 from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image
-from cryoembed.simulate.scene.sample import SampleConfig, compose
+from cryoembed.simulate.scene.compose import compose
+from cryoembed.simulate.scene.sample import SampleConfig
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
 SCHEMA = 2

@@ -111,13 +111,13 @@ def test_what_cannot_be_reached_is_an_error_that_leaves_nothing(tmp_path):
 
 
 def test_a_killed_run_leaves_no_half_model(tmp_path, monkeypatch):
-    import cryoembed.simulate.folders as dataset
+    import cryoembed.simulate.model_files as model_files
 
     def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset, "write_mrc", killed)
+        patch.setattr(model_files, "write_mrc", killed)
         with pytest.raises(KeyboardInterrupt):
             simulate_dataset(config(models=1, write_halves=True), tmp_path)
     assert not list(tmp_path.rglob("*.mrc"))

@@ -12,10 +12,10 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.materials import PROTEIN_POTENTIAL
 from cryoembed.simulate.electrons import interaction_constant
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from cryoembed.simulate.imaging.backprojection import reconstruct
 from cryoembed.simulate.imaging.exposures import Exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 from cryoembed.simulate.imaging.tilt_images import TiltImages
+from cryoembed.simulate.imaging.weighted_backprojection import reconstruct
 
 Volume = npt.NDArray[np.float32]
 

@@ -13,7 +13,8 @@ import pytest
 from cryoembed.errors import InputError
 from cryoembed.simulate.density.cache import cache_folder
 from cryoembed.simulate.density.rcsb import fetch_pdb
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
+from cryoembed.simulate.density.structures import structure_template
 from tests.simulate.density.proteins import protein
 
 
