@@ -51,7 +51,12 @@ class DatasetConfig(SampleConfig):
 
 
 def simulate_model(
-    config: DatasetConfig, index: int, shared: Sequence[Template] | None = None, *, threads: int | None = None
+    config: DatasetConfig,
+    index: int,
+    shared: Sequence[Template] | None = None,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> tuple[Scene, Imaged]:
     """One model in memory: the sample with its truth, and its tomogram.
 
@@ -61,6 +66,8 @@ def simulate_model(
         `shared_templates` of the config; made here if None.
     threads
         Of the imaging; default all that this process may use. The result is the same for any number.
+    device
+        Of the imaging, see `imaging.series.image`.
     """
     generator = np.random.default_rng([config.seed, 1, index])
     scene = simulate_sample(config, index, shared, generator)
@@ -72,6 +79,7 @@ def simulate_model(
         occupancy=scene.macromolecule_mask(),
         sample_mask=scene.sample_mask,
         threads=threads,
+        device=device,
     )
     return scene, imaged
 

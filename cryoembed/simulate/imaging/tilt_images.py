@@ -63,6 +63,7 @@ def take_tilt_series(
     sample_mask: npt.NDArray[np.bool_] | None = None,
     spectra: Spectra | None = None,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> TiltImages:
     """Take the images of a density (z, y, x); chance is the same whatever the number of threads."""
     _, height, width = density.shape
@@ -70,8 +71,8 @@ def take_tilt_series(
     noisy = config.poisson or np.isfinite(exposures.beam_damage_snr)
     seeds = generator.integers(0, 2**63, size=tilts)
     detector = Detector.of(config, (height, width), voxel_size)
-    ice = Ice(density.shape, voxel_size, exposures, sample_mask, threads=threads)
-    optics = _Optics(density, voxel_size, config, exposures, threads)
+    ice = Ice(density.shape, voxel_size, exposures, sample_mask, threads=threads, device=device)
+    optics = _Optics(density, voxel_size, config, exposures, threads, device)
     stacks = [np.empty((tilts, height, width), dtype=np.float32) for _ in range(5 if noisy else 2)]
 
     def take(tilt: int) -> None:
@@ -104,7 +105,13 @@ class _Optics:
     """The contrast of every tilt; weak phase projects all tilts at once, multislice one by one."""
 
     def __init__(
-        self, density: Volume, voxel_size: float, config: ImagingConfig, exposures: Exposures, threads: int | None
+        self,
+        density: Volume,
+        voxel_size: float,
+        config: ImagingConfig,
+        exposures: Exposures,
+        threads: int | None,
+        device: str,
     ) -> None:
         self._voxel_size, self._config, self._exposures = voxel_size, config, exposures
         self._density, self._width = density, density.shape[2]
@@ -114,7 +121,11 @@ class _Optics:
         self._projected: Images | None = None
         if config.model == "weak_phase":
             self._projected = project(
-                self._sample(exposures.tilts_deg), exposures.tilts_deg, width_px=self._width, threads=threads
+                self._sample(exposures.tilts_deg),
+                exposures.tilts_deg,
+                width_px=self._width,
+                threads=threads,
+                device=device,
             )
 
     def contrast(self, tilt: int) -> Image:
