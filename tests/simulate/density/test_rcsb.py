@@ -137,7 +137,8 @@ def test_a_mirror_must_be_a_web_address(server, monkeypatch):
 
 
 def test_a_data_set_of_an_id_that_is_not_there_says_so(server, tmp_path):
-    from cryoembed.simulate.dataset import DatasetConfig, simulate_dataset
+    from cryoembed.simulate.dataset import DatasetConfig
+    from cryoembed.simulate.folders import simulate_dataset
 
     config = DatasetConfig(models=1, shape=(16, 16, 16), structures=(StructureSpec(pdb="9zzz"),), counts=1)
     with pytest.raises(InputError, match="does not exist"):
