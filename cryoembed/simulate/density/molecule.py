@@ -21,12 +21,13 @@ _HYDROGEN = 1.00794
 _WATER = 18.015
 _BEAD_B = 200.0  # A^2: the spread of a whole residue that one atom stands for (s.d. 1.6 A)
 _CARBON = 6
-_WATERS = frozenset({"SOL", "TIP", "TIP3", "TIP4", "TP3", "SPC"})  # of molecular dynamics; gemmi knows HOH and the like
+# waters of molecular dynamics (gemmi knows HOH and the like), and the planes that OPM draws where its membranes end
+_NO_ATOMS = frozenset({"SOL", "TIP", "TIP3", "TIP4", "TP3", "SPC", "DUM"})
 
 
 @dataclass(frozen=True, eq=False)
 class Molecule:
-    """Atoms of one structure, without water.
+    """Atoms of one structure, without water and dummies.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def _atoms(model: Any) -> tuple[list[tuple[float, ...]], list[tuple[str, str]], 
     info: dict[str, Any] = {}
     for chain in model:
         for residue in chain:
-            if residue.is_water() or residue.name in _WATERS:
+            if residue.is_water() or residue.name in _NO_ATOMS:
                 continue
             if residue.name not in info:
                 info[residue.name] = gemmi.find_tabulated_residue(residue.name)

@@ -35,8 +35,8 @@ def test_hydrogens_in_the_file_are_not_added_again(tmp_path):
     assert read_molecule(path).mass_kda == pytest.approx(without, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["HOH", "SOL", "DOD"])
-def test_water_is_left_out_and_ligands_stay(tmp_path, name):
+@pytest.mark.parametrize("name", ["HOH", "SOL", "DOD", "DUM"])
+def test_water_and_dummies_are_left_out_and_ligands_stay(tmp_path, name):
     path = add_lines(
         write_protein(tmp_path / "a.pdb", residues=50),
         f"HETATM 9998  O   {name} A 999      90.000  90.000  90.000  1.00  0.00           O",
