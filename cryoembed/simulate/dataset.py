@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cryoembed.errors import InputError
+from cryoembed.particles import FIDUCIAL
 from cryoembed.simulate.density.phantoms import phantom, random_spec
 from cryoembed.simulate.density.structure_spec import StructureSpec, expand
 from cryoembed.simulate.density.structures import structure_template
@@ -21,7 +22,7 @@ from cryoembed.simulate.scene.compose import compose
 from cryoembed.simulate.scene.sample import SampleConfig
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
-SCHEMA = 2
+SCHEMA = 3
 _IMAGING_FILES = ("tilt_file", "spectrum_file")
 
 
@@ -78,6 +79,7 @@ def simulate_model(
         generator,
         occupancy=scene.macromolecule_mask(),
         sample_mask=scene.sample_mask,
+        gold=scene.mask_of(FIDUCIAL),
         threads=threads,
         device=device,
     )

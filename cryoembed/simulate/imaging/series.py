@@ -67,6 +67,7 @@ def image(
     *,
     occupancy: npt.NDArray[np.generic] | None = None,
     sample_mask: npt.NDArray[np.bool_] | None = None,
+    gold: npt.NDArray[np.bool_] | None = None,
     threads: int | None = None,
     device: str = "cpu",
 ) -> Imaged:
@@ -80,6 +81,8 @@ def image(
         (z, y, x) nonzero (or True) inside macromolecules; needed for ``snr_particle``.
     sample_mask
         (z, y, x) where ice is; None: everywhere, and beyond the volume's sides as well.
+    gold
+        (z, y, x) where gold is, which absorbs more than its share (`density.gold`); None: nowhere.
     threads
         Default: all that this process may use; the result is the same for any number.
     device
@@ -111,6 +114,7 @@ def image(
         exposures,
         generator,
         sample_mask=sample_mask,
+        gold=gold,
         spectra=spectra,
         threads=threads,
         device=device,
