@@ -31,7 +31,7 @@ class Exposures:
     astigmatism_um, astigmatism_deg, phase_shift_deg, mean_free_path, beam_damage_snr, snr
         Of the whole series; 0 or infinity where there is none.
     misalignment
-        How the images are displaced, which nobody undoes.
+        Where the aligned images lie in those that were taken; nobody undoes it, but `alignment.align` could.
     """
 
     nominal_deg: Floats

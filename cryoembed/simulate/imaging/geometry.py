@@ -95,6 +95,15 @@ class TiltGeometry:
         """Whether the raw images are aligned already."""
         return not (self.shifts_px.any() or self.rotations_deg.any() or np.any(self.magnifications != 1))
 
+    @property
+    def inverse(self) -> TiltGeometry:
+        """What aligns in the other direction: images resampled by it are raw ones, which this geometry aligns."""
+        angles = np.deg2rad(self.rotations_deg)
+        v, u = self.shifts_px.T
+        back = np.stack([np.cos(angles) * v - np.sin(angles) * u, np.sin(angles) * v + np.cos(angles) * u], axis=1)
+        shifts = -back / self.magnifications[:, None]
+        return TiltGeometry(self.tilts_deg, shifts, -self.rotations_deg, 1 / self.magnifications, self.doses)
+
     def subset(self, indices: Sequence[int] | npt.NDArray[Any] | slice) -> TiltGeometry:
         """The same for some of the tilts."""
         return TiltGeometry(

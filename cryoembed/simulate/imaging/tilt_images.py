@@ -147,9 +147,9 @@ class _Optics:
 
 
 def _displaced(image: Image, exposures: Exposures, tilt: int) -> Image:
-    """The image as a misaligned series holds it."""
+    """The image as a misaligned series holds it: aligned by its misalignment, it would be this one again."""
     geometry = exposures.misalignment.subset([tilt])
-    return image if geometry.is_aligned else align(image[None], geometry)[0]
+    return image if geometry.is_aligned else align(image[None], geometry.inverse)[0]
 
 
 def _recorded(

@@ -94,3 +94,13 @@ def test_bad_input_is_told():
         fourier_crop(images, 5)
     with pytest.raises(InputError, match="transform 1 stretches or mirrors"):
         TiltGeometry.of_xf([0.0], np.array([[[1.0, 0.0], [0.0, -1.0]]]), np.zeros((1, 2)), (8, 8))
+
+
+@pytest.mark.parametrize(("angle", "magnification", "shift"), [(0, 1, (3.3, -4.6)), (-14.3, 0.97, (2.0, -7.25))])
+def test_the_inverse_of_a_geometry_makes_the_raw_images_that_it_aligns(angle, magnification, shift):
+    geometry = TiltGeometry([0.0], [shift], [angle], [magnification], doses=[3.0])
+    made = align(raw_image((64, 70), 0, 1, (0, 0))[None], geometry.inverse)[0]
+    assert np.abs(made - raw_image((64, 70), angle, magnification, shift)).max() < 2e-3
+    again = geometry.inverse.inverse
+    np.testing.assert_allclose(again.shifts_px, geometry.shifts_px)
+    np.testing.assert_allclose([again.rotations_deg, again.magnifications], [[angle], [magnification]])
