@@ -15,10 +15,11 @@ from pydantic import BeforeValidator
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_sample
+from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate_sample
 from cryoembed.simulate.density.structures import StructureSpec, expand, split_of, structure_template
 from cryoembed.simulate.density.template import Split, Template
-from cryoembed.simulate.folders import RECORD
+from cryoembed.simulate.digest import settings_digest
+from cryoembed.simulate.finished import RECORD
 from cryoembed.views.pool import SubtomogramConfig
 from cryoembed.views.rolling import Fixed, Rolling
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene, numbered_scene, scene_of
@@ -42,9 +43,9 @@ def load_structures(
     return [structure_template(spec, voxel_size, resolution=resolution) for spec in expanded]
 
 
-def _refuse_held_back(name: str | None, split: Split) -> None:
+def _refuse_held_back(name: str | None, split: Split, what: str = "structure") -> None:
     if split != "train":
-        raise InputError(f"structure {name} is of the {split} split; trainings may see train only")
+        raise InputError(f"{what} {name} is of the {split} split; trainings may see train only")
 
 
 def read_stream(value: Any) -> Any:
@@ -98,7 +99,7 @@ def scene_source(
     Parameters
     ----------
     stream
-        The samples of models 0, 1, 2 ... that `simulate` would make of these settings, without end.
+        The samples of models 0, 1, 2 ... that `simulate` would make of these settings, without end, all for training.
     composers
         Processes that make scenes ahead.
 
@@ -109,6 +110,8 @@ def scene_source(
     """
     if stream is not None:
         endless = stream.model_copy(update={"validation": 0, "test": 0, "allow_shortfall": True})
+        for spec in endless.phantoms:
+            _refuse_held_back(spec.name, spec.split, "phantom")
         load_structures(endless.structures, endless.voxel_size, folder=endless.structure_folder)  # refuses other splits
         make = partial(_streamed, config, endless)
         return Rolling(make, config.scenes, refresh_every(config), processes=composers)
@@ -127,7 +130,7 @@ def _streamed(config: SceneConfig, stream: DatasetConfig, index: int) -> CleanSc
     if key not in _species:
         _species.clear()
         _species[key] = shared_templates(stream)
-    return scene_of(simulate_sample(stream, index, _species[key]), config)
+    return scene_of(simulate_sample(stream, index, _species[key], split="train"), config)
 
 
 def load_scenes(

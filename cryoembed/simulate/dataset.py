@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -13,14 +10,13 @@ from pydantic import Field, model_validator
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import phantom, random_spec
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.structures import expand, structure_template
 from cryoembed.simulate.density.template import Split, Template
 from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image
 from cryoembed.simulate.scene.sample import SampleConfig, compose
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
-SCHEMA = 2
-_IMAGING_FILES = ("tilt_file", "spectrum_file")
+IMAGING_FILES = ("tilt_file", "spectrum_file", "spectrum_tilts")
 
 
 class DatasetConfig(SampleConfig):
@@ -77,7 +73,7 @@ def simulate_model(
 def imaging_of(config: DatasetConfig, index: int) -> ImagingConfig:
     """The imaging of one model: ``{model}`` in a file's path is its number, relative paths start at the structures'."""
     found = {}
-    for name in _IMAGING_FILES:
+    for name in IMAGING_FILES:
         path = getattr(config.imaging, name)
         if path is not None:
             found[name] = config.structure_folder / str(path).replace("{model}", str(index))
@@ -89,11 +85,13 @@ def simulate_sample(
     index: int,
     shared: Sequence[Template] | None = None,
     generator: np.random.Generator | None = None,
+    *,
+    split: Split | None = None,
 ) -> Scene:
-    """The sample of one model, without its tomogram."""
+    """The sample of one model, without its tomogram; ``split`` None: the model's own (`split_of`)."""
     generator = np.random.default_rng([config.seed, 1, index]) if generator is None else generator
     templates = list(shared_templates(config) if shared is None else shared)
-    split = split_of(config, index)
+    split = split_of(config, index) if split is None else split
     if config.separate_species:
         templates = [template for template in templates if template.split == split]
     templates += _random_templates(config.fresh_phantoms, config, generator, split)
@@ -123,43 +121,18 @@ def shared_templates(config: DatasetConfig) -> list[Template]:
 
 
 def split_of(config: DatasetConfig, index: int) -> Split:
-    """Which set a model belongs to: train first, then validation, then test."""
+    """Which set a model belongs to: train first, then validation, then test.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    """
+    if not 0 <= index < config.models:
+        raise InputError(f"model_{index} is none of the data set's {config.models} models; raise models")
     if index >= config.models - config.test:
         return "test"
     return "validation" if index >= config.models - config.test - config.validation else "train"
-
-
-def settings_digest(config: DatasetConfig, index: int = 0) -> str:
-    """16 hex digits of everything that decides what a model holds (not of how many there are, or where they go).
-
-    They are the same for all models, unless each has files of its own (``{model}`` in a path of the imaging).
-    """
-    fields = set(DatasetConfig.model_fields) - {"models", "validation", "test", "allow_shortfall"}
-    if config.separate_species:
-        fields |= {"models", "validation", "test"}
-    settings = config.model_dump(mode="json", include=fields - {"structure_folder", "structures"})
-    species = [(_content(one.path), one.model_dump(mode="json", exclude={"path"})) for one in _files(config)]
-    imaging = imaging_of(config, index)
-    files = [_content(path) for name in _IMAGING_FILES if (path := getattr(imaging, name)) is not None]
-    text = json.dumps({"schema": SCHEMA, **settings, "structures": species, "files": files}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _files(config: DatasetConfig) -> list[StructureSpec]:
-    found: list[StructureSpec] = []
-    for spec in config.structures:
-        try:
-            found += expand(spec, config.structure_folder)
-        except InputError:  # whoever needs the file says so
-            found.append(spec)
-    return found
-
-
-def _content(path: Path | None) -> str:
-    """What a structure's file holds, wherever it lies: an edited file makes other models."""
-    if path is None:  # a PDB id that couldn't be downloaded
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else path.name
 
 
 def _random_templates(

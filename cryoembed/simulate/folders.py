@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,15 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from cryoembed.errors import InputError
 from cryoembed.geometry import ORIGIN, Triple
 from cryoembed.io.atomic import replacing, replacing_folder, sweep_folder
 from cryoembed.io.mrc import write_mrc
 from cryoembed.io.shrec import cube_offset, in_cube, write_model
 from cryoembed.simulate.cost import check_disk, cost
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_model, split_of
+from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate_model, split_of
 from cryoembed.simulate.density.template import Split, Template
+from cryoembed.simulate.digest import settings_digest
+from cryoembed.simulate.finished import finished, relabel, write_record
 from cryoembed.simulate.imaging.series import Imaged
 from cryoembed.simulate.scene.truth import STRUCTURES, Scene
 
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 TABLE = "particles.parquet"
 TILT_SERIES = "tilt_series"
 FILAMENTS = "filaments.parquet"
-RECORD = "model.json"
 SCHEMA = 2
 _HALVES = ("even", "odd", "clean")
 
@@ -82,17 +81,21 @@ def simulate_dataset(
     Raises
     ------
     InputError
-        If a setting is wrong, a model in ``out`` was made by other settings, crowding or counts can't be reached, or
-        the disk is too small.
+        If a setting is wrong, a model in ``out`` was made by other settings or lacks what was asked, crowding or counts
+        can't be reached, or the disk is too small.
     """
     out = Path(out)
     names = [f"model_{index}" for index in range(config.models)]
-    kept = [name for index, name in enumerate(names) if _complete(out / name, config, index)]
-    todo = [index for index, name in enumerate(names) if name not in kept]
+    records = [finished(out / name, config, index) for index, name in enumerate(names)]
+    kept = [name for name, record in zip(names, records, strict=True) if record is not None]
+    todo = [index for index, record in enumerate(records) if record is None]
     needed = cost(config, len(todo))
     logger.info("simulate: %d models to make, %d complete; %s", len(todo), len(kept), needed.text(processes))
     check_disk(out, needed.disk_gb)
     sweep_folder(out)
+    for index, record in enumerate(records):
+        if record is not None:
+            relabel(out / names[index], record, split_of(config, index))
     particles = 0
     try:
         for placed in each(partial(make_model, config, out, threads=threads), todo):
@@ -120,20 +123,6 @@ def _species(config: DatasetConfig) -> list[Template]:
         _made.clear()
         _made[digest] = shared_templates(config)
     return _made[digest]
-
-
-def _complete(folder: Path, config: DatasetConfig, index: int) -> bool:
-    """Whether a finished model is there; one made by other settings is an error, never overwritten."""
-    record = folder / RECORD
-    if not record.is_file():
-        return False
-    try:
-        made_by = json.loads(record.read_text()).get("settings")
-    except json.JSONDecodeError:
-        made_by = None
-    if made_by != settings_digest(config, index):
-        raise InputError(f"{folder} was made with other settings; choose another --out or remove the folder")
-    return True
 
 
 def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, split: Split, digest: str) -> None:
@@ -184,8 +173,7 @@ def _write(folder: Path, scene: Scene, imaged: Imaged, config: DatasetConfig, sp
         _write_table(temporary / TABLE, scene.particles.table, shift)
         if imaged.tilt_series is not None:
             _write_tilt_series(temporary, imaged, config.voxel_size)
-        with replacing(temporary / RECORD) as path:
-            path.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(temporary, record)
 
 
 def _averaged(density: npt.NDArray[np.float32], binning: int) -> npt.NDArray[np.float32]:

@@ -15,7 +15,8 @@ from cryoembed.errors import InputError
 from cryoembed.geometry import nearest_voxel
 from cryoembed.io.shrec import read_model
 from cryoembed.recipes.simulate import SimulateConfig, simulate
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest, simulate_model, split_of
+from cryoembed.simulate.dataset import DatasetConfig, simulate_model, split_of
+from cryoembed.simulate.digest import settings_digest
 from cryoembed.simulate.folders import simulate_dataset
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("simulate_*.yaml"))
@@ -133,6 +134,11 @@ def test_splits_are_at_the_end_and_species_can_be_kept_apart(tmp_path):
         assert set(read_model(tmp_path / f"model_{index}").particles.labels) == {name}
         record = json.loads((tmp_path / f"model_{index}/model.json").read_text())
         assert record["split"] == split_of(apart, index)
+
+
+def test_there_is_no_model_beyond_the_last():
+    with pytest.raises(InputError, match="model_2 is none of the data set's 2 models"):
+        split_of(config(), 2)
 
 
 def test_fresh_phantoms_differ_from_model_to_model():

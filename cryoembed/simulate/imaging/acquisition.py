@@ -76,6 +76,7 @@ class DetectorSettings(Config):
     poisson: bool = True
     beam_damage_snr: Range | None = None  # white noise of the sample, a ratio of variances; SHREC 2021: 0.6 to 1.4
     spectrum_file: Path | None = None  # a real tilt series that lends its radial amplitudes
+    spectrum_tilts: Path | None = None  # its angles; null: a .tlt or .rawtlt beside it, or evenly spread
     spectrum_pixel: Annotated[float, Field(gt=0)] | None = None  # A; null: as its header says
     snr_particle: Range | None = None
     snr_volume: Range | None = None
