@@ -12,7 +12,7 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import phantom, random_spec
 from cryoembed.simulate.density.structures import expand, structure_template
 from cryoembed.simulate.density.template import Split, Template
-from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image
+from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image, planned_tilts
 from cryoembed.simulate.scene.sample import SampleConfig, compose
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
@@ -57,11 +57,13 @@ def simulate_model(
         Of the imaging; default all that this process may use. The result is the same for any number.
     """
     generator = np.random.default_rng([config.seed, 1, index])
+    imaging = imaging_of(config, index)
+    planned_tilts(imaging)  # a file that can't be used is told before the packing
     scene = simulate_sample(config, index, shared, generator)
     imaged = image(
         scene.density,
         config.voxel_size,
-        imaging_of(config, index),
+        imaging,
         generator,
         occupancy=scene.macromolecule_mask(),
         sample_mask=scene.sample_mask,

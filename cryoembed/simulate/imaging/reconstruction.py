@@ -45,6 +45,7 @@ def reconstructed(
             binning=config.binning,
             tilts=tilts,  # type: ignore[arg-type]
             centre=centre,
+            hann=config.hann,
             threads=threads,
         )
         volume /= np.float32(unit)

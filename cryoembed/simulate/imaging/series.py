@@ -15,14 +15,14 @@ from cryoembed.errors import InputError
 from cryoembed.io.mrc import read_mrc
 from cryoembed.io.tilt_series import read_tilts
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from cryoembed.simulate.imaging.exposures import Exposures, draw_exposures
+from cryoembed.simulate.imaging.exposures import Exposures, check_tilts, draw_exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 from cryoembed.simulate.imaging.reconstruction import measured_snr, reconstructed, snr_region
 from cryoembed.simulate.imaging.spectrum import Spectra, spectra_of
 from cryoembed.simulate.imaging.tilt_images import take_tilt_series
 
 Volume = npt.NDArray[np.float32]
-__all__ = ["Imaged", "ImagingConfig", "image", "snr_region"]
+__all__ = ["Imaged", "ImagingConfig", "image", "planned_tilts", "snr_region"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def image(
     shape = tuple(size // config.binning for size in density.shape)
     thinned = _thinned(occupancy, config.binning)
     region = snr_region(shape, config, thinned)
-    exposures = draw_exposures(config, _planned_tilts(config), voxel_size, generator)
+    exposures = draw_exposures(config, planned_tilts(config), voxel_size, generator)
     if np.isfinite(exposures.snr) and not np.ptp(density) > 0:
         raise InputError(
             "imaging: the density is constant, there is no signal to set the noise by; pack some particles"
@@ -131,12 +131,23 @@ def _params(exposures: Exposures) -> dict[str, float]:
     }
 
 
-def _planned_tilts(config: ImagingConfig) -> npt.NDArray[np.float64]:
-    """(t,) angles, from the file where there is one: those that its user kept."""
+def planned_tilts(config: ImagingConfig) -> npt.NDArray[np.float64]:
+    """(t,) angles, from the file where there is one: those that its user kept.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, or holds no three different angles.
+    """
     if config.tilt_file is None:
         return config.planned_tilts_deg()
     table = read_tilts(config.tilt_file)
-    return table.tilts_deg if table.used is None else table.tilts_deg[table.used]
+    tilts = table.tilts_deg if table.used is None else table.tilts_deg[table.used]
+    try:
+        check_tilts(tilts)
+    except InputError as error:
+        raise InputError(f"{config.tilt_file}: {error}") from None
+    return tilts
 
 
 def _wanted_spectra(config: ImagingConfig) -> Spectra | None:

@@ -63,6 +63,10 @@ def back_project_rows(
 def _check_device(device: str) -> None:
     import torch
 
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device {device!r} is none that torch knows; give 'cpu' or 'cuda'") from None
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {device!r} was asked for and torch finds no GPU; give 'cpu'")
 

@@ -212,12 +212,23 @@ def test_the_same_seed_takes_the_same_image_with_any_number_of_threads(scene, mo
     assert one.reconstruction.dtype == np.float32
 
 
+def test_a_bare_ramp_lets_more_detail_through_than_a_soft_one(scene):
+    soft, bare = (np.abs(np.fft.rfftn(taken(scene, poisson=False, hann=hann).clean)) for hann in (True, False))
+    k = np.hypot(np.fft.fftfreq(SHAPE[1])[:, None], np.fft.rfftfreq(SHAPE[2])[None])
+    fine, coarse = (bare[0][band].sum() / soft[0][band].sum() for band in (k > 0.4, (k > 0.02) & (k < 0.1)))
+    assert fine > 3
+    assert coarse == pytest.approx(1.0, abs=0.02)
+
+
 def test_tilts_come_from_a_file(scene, tmp_path):
     (tmp_path / "a.tlt").write_text("-40\n-20\n0\n20\n40.5\n")
     assert taken(scene, tilt_file=tmp_path / "a.tlt").geometry.tilts_deg.tolist() == [-40, -20, 0, 20, 40.5]
     (tmp_path / "b.tlt").write_text("-40\nmany\n")
     with pytest.raises(InputError, match=r"b\.tlt"):
         taken(scene, tilt_file=tmp_path / "b.tlt")
+    (tmp_path / "d.tlt").write_text("-40\n0\n0\n")
+    with pytest.raises(InputError, match=r"d\.tlt: tilts: expected at least 3 different angles"):
+        taken(scene, tilt_file=tmp_path / "d.tlt")
     (tmp_path / "c.txt").write_text("0\n")
     with pytest.raises(InputError, match=r"c\.txt"):
         taken(scene, tilt_file=tmp_path / "c.txt")
