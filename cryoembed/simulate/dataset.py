@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import phantom, random_spec
 from cryoembed.simulate.density.structures import expand, structure_template
 from cryoembed.simulate.density.template import Split, Template
+from cryoembed.simulate.imaging.real_spectra import tilts_beside
 from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image, planned_tilts
 from cryoembed.simulate.scene.sample import SampleConfig, compose
 from cryoembed.simulate.scene.truth import Scene, shortfall
@@ -74,11 +76,14 @@ def simulate_model(
 
 def imaging_of(config: DatasetConfig, index: int) -> ImagingConfig:
     """The imaging of one model: ``{model}`` in a file's path is its number, relative paths start at the structures'."""
-    found = {}
+    found: dict[str, Path | None] = {}
     for name in IMAGING_FILES:
         path = getattr(config.imaging, name)
         if path is not None:
             found[name] = config.structure_folder / str(path).replace("{model}", str(index))
+    images = found.get("spectrum_file")
+    if images is not None and "spectrum_tilts" not in found:
+        found["spectrum_tilts"] = tilts_beside(images)
     return config.imaging.model_copy(update=found)
 
 

@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
-from cryoembed.io.mrc import read_mrc
 from cryoembed.io.tilt_series import read_tilts
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.exposures import Exposures, check_tilts, draw_exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 from cryoembed.simulate.imaging.reconstruction import measured_snr, reconstructed, snr_region
-from cryoembed.simulate.imaging.spectrum import Spectra, spectra_of
+from cryoembed.simulate.imaging.real_spectra import real_spectra
 from cryoembed.simulate.imaging.tilt_images import take_tilt_series
 
 Volume = npt.NDArray[np.float32]
@@ -92,12 +91,13 @@ def image(
     shape = tuple(size // config.binning for size in density.shape)
     thinned = _thinned(occupancy, config.binning)
     region = snr_region(shape, config, thinned)
-    exposures = draw_exposures(config, planned_tilts(config), voxel_size, generator)
+    planned = planned_tilts(config)
+    exposures = draw_exposures(config, planned, voxel_size, generator)
     if np.isfinite(exposures.snr) and not np.ptp(density) > 0:
         raise InputError(
             "imaging: the density is constant, there is no signal to set the noise by; pack some particles"
         )
-    spectra = _wanted_spectra(config)
+    spectra = None if config.spectrum_file is None else real_spectra(config, planned)
     images = take_tilt_series(
         density, voxel_size, config, exposures, generator, sample_mask=sample_mask, spectra=spectra, threads=threads
     )
@@ -148,16 +148,6 @@ def planned_tilts(config: ImagingConfig) -> npt.NDArray[np.float64]:
     except InputError as error:
         raise InputError(f"{config.tilt_file}: {error}") from None
     return tilts
-
-
-def _wanted_spectra(config: ImagingConfig) -> Spectra | None:
-    if config.spectrum_file is None:
-        return None
-    images, header = read_mrc(config.spectrum_file)
-    pixel = header.voxel_size_zyx[2] if config.spectrum_pixel is None else config.spectrum_pixel
-    if not pixel > 0:
-        raise InputError(f"{config.spectrum_file} states no pixel size; give spectrum_pixel")
-    return spectra_of(images, pixel)
 
 
 def _thinned(occupancy: npt.NDArray[np.generic] | None, binning: int) -> npt.NDArray[np.generic] | None:

@@ -14,7 +14,7 @@ from cryoembed.simulate.imaging.alignment import align
 from cryoembed.simulate.imaging.correction import correct
 from cryoembed.simulate.imaging.detector import Detector, count
 from cryoembed.simulate.imaging.exposures import Exposures
-from cryoembed.simulate.imaging.fourier import Image, filtered, frequency_grid
+from cryoembed.simulate.imaging.fourier import Image, filtered, mirrored_grid
 from cryoembed.simulate.imaging.ice import Ice
 from cryoembed.simulate.imaging.lens import Lens
 from cryoembed.simulate.imaging.multislice import multislice_image
@@ -84,8 +84,8 @@ def take_tilt_series(
             halves = _recorded(electrons, config, detector, exposures.beam_damage_snr, own)
             parts += [np.asarray(half - parts[0] / 2) for half in halves]
         if spectra is not None:
-            place = tilt / max(tilts - 1, 1)
-            matching = matching_filter(np.sum(parts, axis=0, dtype=np.float32), voxel_size, spectra, place)
+            angle = float(exposures.nominal_deg[tilt])
+            matching = matching_filter(np.sum(parts, axis=0, dtype=np.float32), voxel_size, spectra, angle)
             parts = [filtered(part, matching) for part in parts]
         stacks[0][tilt] = parts[0]
         flat = parts[0] - np.mean(parts[0], dtype=np.float64).astype(np.float32)
@@ -108,7 +108,7 @@ class _Optics:
     ) -> None:
         self._voxel_size, self._config, self._exposures = voxel_size, config, exposures
         self._density, self._width = density, density.shape[2]
-        ky, kx = frequency_grid((density.shape[1], density.shape[2]), voxel_size)
+        ky, kx = mirrored_grid((density.shape[1], density.shape[2]), voxel_size)
         self._k = np.hypot(ky, kx)
         self._blur = sample_blur(self._k, config)
         self._projected: Images | None = None

@@ -196,7 +196,7 @@ def test_a_real_series_lends_its_spectrum(scene, tmp_path):
     rough = 100 + 20 * ndimage.gaussian_filter(rough, (0, 1, 1))
     write_mrc(tmp_path / "real.mrc", rough.astype(np.float32), 12.0)
     series = taken(scene, spectrum_file=tmp_path / "real.mrc", write_tilt_series=True).tilt_series
-    wanted, matched = spectra_of(rough, 12.0), spectra_of(series, 10.0)
+    wanted, matched = spectra_of(rough, 12.0, np.zeros(5)), spectra_of(series, 10.0, np.zeros(len(series)))
     inside = matched.frequencies < wanted.frequencies[-1]
     expected = np.interp(matched.frequencies[inside], wanted.frequencies, wanted.power.mean(0))
     assert np.median(np.abs(np.log(matched.power.mean(0)[inside] / expected))) < 0.3
