@@ -7,7 +7,7 @@ from pathlib import Path
 from cryoembed.recipes.parallel import ParallelConfig, each
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
-from cryoembed.simulate.dataset import DatasetConfig
+from cryoembed.simulate.dataset import DatasetConfig, imaging_files
 from cryoembed.simulate.density.structures import expand
 from cryoembed.simulate.folders import simulate_dataset
 
@@ -34,6 +34,7 @@ def simulate(config: SimulateConfig) -> str:
             threads=config.parallel.threads,
         )
     inputs = [single.file for spec in config.structures for single in expand(spec, config.structure_folder)]
+    inputs += sorted({path for index in range(config.models) for path in imaging_files(config, index)})
     # where it was made is left out: the same files whatever the number of workers
     write_records(out, config.model_copy(update={"parallel": ParallelConfig()}), inputs=inputs)
     return (

@@ -87,6 +87,12 @@ def imaging_of(config: DatasetConfig, index: int) -> ImagingConfig:
     return config.imaging.model_copy(update=found)
 
 
+def imaging_files(config: DatasetConfig, index: int) -> list[Path]:
+    """The files that the imaging of one model reads."""
+    imaging = imaging_of(config, index)
+    return [path for name in IMAGING_FILES if (path := getattr(imaging, name)) is not None]
+
+
 def simulate_sample(
     config: DatasetConfig,
     index: int,

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.dataset import IMAGING_FILES, DatasetConfig, imaging_of
+from cryoembed.simulate.dataset import IMAGING_FILES, DatasetConfig, imaging_files, imaging_of
 from cryoembed.simulate.density.structures import StructureSpec, expand
 
 SCHEMA = 3  # of the simulation: raised where the same settings make other models
@@ -37,11 +37,9 @@ def settings_digest(config: DatasetConfig, index: int = 0) -> str:
 
 def check_files(config: DatasetConfig, index: int = 0) -> None:
     """Raise `InputError` for the first file of the settings that is not there."""
-    imaging = imaging_of(config, index)
-    for name in IMAGING_FILES:
-        path = getattr(imaging, name)
-        if path is not None and not path.is_file():
-            raise InputError(f"imaging.{name}: {path} does not exist; put it there, or take the setting out")
+    for path in imaging_files(config, index):
+        if not path.is_file():
+            raise InputError(f"imaging: {path} does not exist; put it there, or take the setting out")
     for spec in config.structures:
         for one in expand(spec, config.structure_folder):
             if one.path is not None and not one.path.is_file():

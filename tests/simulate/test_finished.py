@@ -92,5 +92,5 @@ def test_a_file_that_has_gone_is_named_when_a_data_set_is_gone_on_with(tmp_path)
     own = config(models=1, imaging={"tilt_file": "angles.tlt"}, structure_folder=tmp_path)
     simulate_dataset(own, tmp_path / "set")
     (tmp_path / "angles.tlt").unlink()
-    with pytest.raises(InputError, match=r"imaging\.tilt_file: .*angles\.tlt does not exist"):
+    with pytest.raises(InputError, match=r"imaging: .*angles\.tlt does not exist"):
         simulate_dataset(own, tmp_path / "set")

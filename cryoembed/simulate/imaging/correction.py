@@ -47,7 +47,7 @@ def _weight(k: Filter, config: ImagingConfig, exposures: Exposures, tilt: int) -
     if config.cosine_weighting:
         weight *= np.float32(np.cos(np.deg2rad(exposures.nominal_deg[tilt])))
     if config.dose_weighting and config.damage:
-        weight *= dose_weights(k, float(exposures.doses[tilt]))
+        weight *= dose_weights(k, float(exposures.doses[tilt]), config.voltage_kv)
     if config.lowpass > 0:
         cut = np.clip((k * np.float32(config.lowpass) - 0.9) / 0.2, 0, 1)
         weight *= 0.5 * (1 + np.cos(np.pi * cut))

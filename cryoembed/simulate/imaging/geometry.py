@@ -33,7 +33,7 @@ class TiltGeometry:
     magnifications
         (t,) above 1 where the raw image shows the sample larger.
     doses
-        (t,) accumulated exposure (e/A^2) with which each tilt was seen, or None where unknown.
+        (t,) e/A^2 on the sample by the middle of each exposure, or None where unknown.
     """
 
     tilts_deg: Floats
@@ -62,9 +62,15 @@ class TiltGeometry:
 
     @classmethod
     def of_table(cls, table: TiltTable, pixel_size: float) -> TiltGeometry:
-        """From a file's table (`cryoembed.io.tilt_series`), whose offsets are in A; ``table.used`` is left to the caller."""
+        """From a file's table (`cryoembed.io.tilt_series`); ``table.used`` is left to the caller.
+
+        Its offsets are in A. Its doses are those before each exposure: half of what one exposure takes is added.
+        """
         shifts = None if table.axis_offsets is None else table.axis_offsets / pixel_size
-        return cls(table.tilts_deg, shifts, table.axis_angles_deg, doses=table.doses)  # type: ignore[arg-type]
+        doses = table.doses
+        if doses is not None and len(steps := np.diff(np.unique(doses))):
+            doses = doses + np.median(steps) / 2
+        return cls(table.tilts_deg, shifts, table.axis_angles_deg, doses=doses)  # type: ignore[arg-type]
 
     @classmethod
     def of_xf(

@@ -16,8 +16,8 @@ from cryoembed.io.tilt_series import read_tilts
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.exposures import Exposures, check_tilts, draw_exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
-from cryoembed.simulate.imaging.reconstruction import measured_snr, reconstructed, snr_region
 from cryoembed.simulate.imaging.real_spectra import real_spectra
+from cryoembed.simulate.imaging.reconstruction import measured_snr, reconstructed, snr_region
 from cryoembed.simulate.imaging.tilt_images import take_tilt_series
 
 Volume = npt.NDArray[np.float32]
@@ -114,14 +114,16 @@ def image(
     if config.write_tilt_series:
         tilt_series = images.signal if images.noise is None else images.signal + scale * images.noise
     reconstruction, even, odd, clean = volumes
-    params = _params(exposures) | measured_snr(reconstruction, clean, thinned)
+    params = _params(exposures) | {"noise_scale": float(scale)} | measured_snr(reconstruction, clean, thinned)
     return Imaged(
         reconstruction, even, odd, clean, params, voxel_size * config.binning, geometry, exposures, tilt_series
     )
 
 
 def _params(exposures: Exposures) -> dict[str, float]:
-    return {
+    drawn = {
+        "astigmatism_um": exposures.astigmatism_um,
+        "astigmatism_deg": exposures.astigmatism_deg,
         "defocus_um": float(exposures.defocus_um.mean()),
         "dose": exposures.dose,
         "mean_free_path": exposures.mean_free_path,
@@ -129,6 +131,9 @@ def _params(exposures: Exposures) -> dict[str, float]:
         "shift_sd": exposures.shift_sd,
         "tilts": float(len(exposures.nominal_deg)),
     }
+    if np.isfinite(exposures.beam_damage_snr):
+        drawn["beam_damage_snr"] = exposures.beam_damage_snr
+    return drawn
 
 
 def planned_tilts(config: ImagingConfig) -> npt.NDArray[np.float64]:

@@ -130,7 +130,7 @@ class _Optics:
             contrast = multislice_image(self._phase(slabs), slab_vox * pixel, pixel, lens)
         blur = self._blur
         if config.damage:
-            blur = blur * damage(self._k, exposures.doses[tilt]).astype(np.float32)
+            blur = blur * damage(self._k, exposures.doses[tilt], config.voltage_kv).astype(np.float32)
         return filtered(contrast, blur)
 
     def _sample(self, tilts_deg: npt.ArrayLike) -> Any:

@@ -7,8 +7,10 @@ import pytest
 from scipy import ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.io.tilt_series import read_tilts, read_xf
+from cryoembed.io.tilt_series import TiltTable, read_tilts, read_xf
+from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.alignment import align, fourier_crop
+from cryoembed.simulate.imaging.exposures import draw_exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 
 
@@ -57,6 +59,13 @@ def test_imod_transforms_mean_what_imod_says():
     expected = ndimage.map_coordinates(raw, [y + middle[0], x + middle[1]], order=3, mode="nearest")
     geometry = TiltGeometry.of_xf(np.array([0.0]), matrix[None], shift_xy[None], shape)
     np.testing.assert_allclose(align(raw[None], geometry)[0], expected, atol=1e-5)
+
+
+def test_doses_are_those_by_the_middle_of_each_exposure():
+    table = TiltTable(np.array([-3.0, 0.0, 3.0]), doses=np.array([6.0, 0.0, 3.0]))  # before each of them
+    assert TiltGeometry.of_table(table, 10.0).doses.tolist() == [7.5, 1.5, 4.5]
+    drawn = draw_exposures(ImagingConfig(dose=9.0), table.tilts_deg, 10.0, np.random.default_rng(0))
+    assert sorted(drawn.doses) == [1.5, 4.5, 7.5]
 
 
 def test_warp_and_imod_files_of_one_series_agree(shared_data):

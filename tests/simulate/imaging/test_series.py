@@ -150,6 +150,17 @@ def test_scaled_noise_is_in_the_tilt_series_as_well(scene):
     assert (faint[10] - clear[10]).std() > 3 * clear[10].std()
 
 
+def test_what_was_drawn_and_how_the_noise_was_scaled_is_told(scene):
+    plain, faint, clear = (taken(scene, **asked).params for asked in ({}, {"snr_volume": 0.01}, {"snr_volume": 1.0}))
+    assert plain["noise_scale"] == 1.0
+    assert faint["noise_scale"] == pytest.approx(10 * clear["noise_scale"], rel=1e-3)
+    assert "beam_damage_snr" not in plain
+    drawn = taken(scene, beam_damage_snr=(0.6, 1.4), astigmatism_um=0.5)
+    assert 0.6 <= drawn.params["beam_damage_snr"] <= 1.4
+    assert drawn.params["astigmatism_um"] == drawn.exposures.astigmatism_um != 0
+    assert drawn.params["astigmatism_deg"] == drawn.exposures.astigmatism_deg
+
+
 def test_misalignment_blurs_and_is_not_undone(scene):
     settings = {"poisson": False, "defocus_jitter_um": 0.0}
     sharp = taken(scene, **settings)
