@@ -10,12 +10,15 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cryoembed.errors import InputError
+from cryoembed.particles import FIDUCIAL
 from cryoembed.simulate.density.phantoms import phantom, random_spec
-from cryoembed.simulate.density.structures import expand, structure_template
+from cryoembed.simulate.density.structure_spec import expand
+from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import Split, Template
 from cryoembed.simulate.imaging.real_spectra import tilts_beside
 from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image, planned_tilts
-from cryoembed.simulate.scene.sample import SampleConfig, compose
+from cryoembed.simulate.scene.compose import compose
+from cryoembed.simulate.scene.sample import SampleConfig
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
 IMAGING_FILES = ("tilt_file", "spectrum_file", "spectrum_tilts")
@@ -47,7 +50,12 @@ class DatasetConfig(SampleConfig):
 
 
 def simulate_model(
-    config: DatasetConfig, index: int, shared: Sequence[Template] | None = None, *, threads: int | None = None
+    config: DatasetConfig,
+    index: int,
+    shared: Sequence[Template] | None = None,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> tuple[Scene, Imaged]:
     """One model in memory: the sample with its truth, and its tomogram.
 
@@ -57,6 +65,8 @@ def simulate_model(
         `shared_templates` of the config; made here if None.
     threads
         Of the imaging; default all that this process may use. The result is the same for any number.
+    device
+        Of the imaging, see `imaging.series.image`.
     """
     generator = np.random.default_rng([config.seed, 1, index])
     imaging = imaging_of(config, index)
@@ -69,7 +79,9 @@ def simulate_model(
         generator,
         occupancy=scene.macromolecule_mask(),
         sample_mask=scene.sample_mask,
+        gold=scene.mask_of(FIDUCIAL),
         threads=threads,
+        device=device,
     )
     return scene, imaged
 

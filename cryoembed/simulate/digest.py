@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.dataset import IMAGING_FILES, DatasetConfig, imaging_files, imaging_of
-from cryoembed.simulate.density.structures import StructureSpec, expand
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
 
-SCHEMA = 3  # of the simulation: raised where the same settings make other models
+SCHEMA = 4  # of the simulation: raised where the same settings make other models
 _CHUNK = 1 << 22  # bytes
 _PLAN = ("tilts_deg", "tilt_max_deg", "tilt_step_deg")  # of the tilts, said in one way or another
 

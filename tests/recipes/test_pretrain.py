@@ -175,14 +175,14 @@ def test_a_stream_may_show_phantoms_of_the_training_split_only(tmp_path: Path) -
 
 
 def test_a_stream_goes_on_beyond_its_models_with_species_of_the_training_split(tmp_path: Path) -> None:
-    from cryoembed.recipes.training_data import _streamed
+    from cryoembed.views.stream import endless, simulated_scene
 
     stream = f"stream={stream_file(tmp_path, separate_species=True, models=2, test=1)}"
     config = tiny("pretrain_dense_simsiam_small", tmp_path / "run", stream)
     assert config.stream is not None
     assert isinstance(config.data, SceneConfig)
     for index in (0, 1, 2, 9):  # models 1 and on would be for the test, or none at all
-        assert _streamed(config.data, config.stream, index).foreground.any()
+        assert simulated_scene(config.data, endless(config.stream), index).foreground.any()
 
 
 def test_a_data_set_on_disk_does_not_roll(tmp_path: Path) -> None:
@@ -192,14 +192,14 @@ def test_a_data_set_on_disk_does_not_roll(tmp_path: Path) -> None:
 
 def test_the_shipped_stream_fits_the_shipped_trainings_and_shows_what_simulate_would_write() -> None:
     from cryoembed.recipes.train import TrainRecipeConfig
-    from cryoembed.recipes.training_data import _streamed
     from cryoembed.simulate.dataset import simulate_sample
+    from cryoembed.views.stream import simulated_scene
 
     stream = f"stream={CONFIGS / 'simulate_training.yaml'}"
     load_config(TrainRecipeConfig, CONFIGS / "train_voxel_small.yaml", [stream])
     config = load_config(PretrainConfig, CONFIGS / "pretrain_dense_simsiam_small.yaml", [stream])
     assert config.stream is not None
     assert isinstance(config.data, SceneConfig)
-    scene = _streamed(config.data, config.stream, 1)
+    scene = simulated_scene(config.data, config.stream, 1)
     sample = simulate_sample(config.stream, 1)
     assert np.array_equal(scene.foreground, sample.macromolecule_mask())

@@ -26,6 +26,8 @@ class Ice:
     ----------
     sample_mask
         (z, y, x) where ice is, or None for everywhere.
+    threads, device
+        As for `projection.project`.
 
     Raises
     ------
@@ -41,6 +43,7 @@ class Ice:
         sample_mask: npt.NDArray[np.bool_] | None = None,
         *,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         cosine = np.maximum(np.cos(np.deg2rad(exposures.tilts_deg)), _STEEPEST)
         self._mean_free_path = exposures.mean_free_path
@@ -61,7 +64,8 @@ class Ice:
         # blocks turn about the voxel that the sample turns about, and show it in their middle column
         depth, _, length = shape_zyx
         centre = (_in_blocks(depth // 2), pad + _in_blocks(length // 2))
-        paths = project(wide, exposures.tilts_deg, threads=threads, compensate=False, centre_zx=centre)
+        tilts = exposures.tilts_deg
+        paths = project(wide, tilts, threads=threads, device=device, compensate=False, centre_zx=centre)
         self._coarse = paths * np.float32(_COARSE * voxel_size)
         self._first = (_in_blocks(0), wide.shape[2] // 2 - length // 2 / _COARSE)
 

@@ -12,10 +12,10 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.materials import PROTEIN_POTENTIAL
 from cryoembed.simulate.electrons import interaction_constant
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from cryoembed.simulate.imaging.backprojection import reconstruct
 from cryoembed.simulate.imaging.exposures import Exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 from cryoembed.simulate.imaging.tilt_images import TiltImages
+from cryoembed.simulate.imaging.weighted_backprojection import reconstruct
 
 Volume = npt.NDArray[np.float32]
 
@@ -29,6 +29,7 @@ def reconstructed(
     region: npt.NDArray[np.bool_],
     *,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> tuple[list[Volume], np.float32]:
     """Reconstruction, even, odd and clean, particles bright; and by how much the noise was scaled."""
     # the sample turns about voxel n // 2 of its own, which may lie between two voxels of a binned volume
@@ -47,6 +48,7 @@ def reconstructed(
             centre=centre,
             hann=config.hann,
             threads=threads,
+            device=device,
         )
         volume /= np.float32(unit)
         return volume

@@ -8,9 +8,9 @@ import pytest
 
 from cryoembed.io.mrc import read_mrc
 from cryoembed.simulate.folders import simulate_dataset
-from cryoembed.simulate.imaging.backprojection import reconstruct
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 from cryoembed.simulate.imaging.series import ImagingConfig, image
+from cryoembed.simulate.imaging.weighted_backprojection import reconstruct
 from tests.simulate.test_dataset import config
 
 PERFECT = {

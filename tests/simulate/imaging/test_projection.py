@@ -176,7 +176,7 @@ def test_a_gpu_that_is_not_there_is_told():
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(InputError, match="no GPU"):
+    with pytest.raises(InputError, match="no CUDA GPU"):
         project(np.zeros((3, 4, 5), np.float32), [0.0], device="cuda")
 
 
@@ -209,5 +209,5 @@ def test_bad_input_is_told():
 
 
 def test_a_device_that_torch_does_not_know_is_told():
-    with pytest.raises(InputError, match="'gpu' is none that torch knows"):
+    with pytest.raises(InputError, match="'gpu': expected auto, cpu, cuda"):
         project(np.zeros((4, 4, 4), np.float32), [0.0], device="gpu")
