@@ -12,7 +12,6 @@ from cryoembed.errors import InputError
 from cryoembed.io.sniff import foreign_kind, read_bytes, read_text
 from cryoembed.io.tilt_table import TiltTable, number, rows_of_numbers
 
-_META_ANGLE, _META_COLUMNS = 9, 20  # PyTom's order of columns is fixed
 _WARP = ("Angles", "Dose", "UseTilt", "AxisAngle", "AxisOffsetX", "AxisOffsetY")
 
 
@@ -24,15 +23,16 @@ def read_angles(path: Path) -> TiltTable:
 
 def read_meta(path: Path) -> TiltTable:
     """PyTom's ``.meta``, as SHREC 2021 has it."""
-    text = read_text(path)
-    if "TiltAngle" not in text:
+    lines = [(at, line.split()) for at, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
+    # a column per line of the header: "#_TiltAngle (deg)"
+    names = [cells[0][2:] for _, cells in lines if cells[0].startswith("#_")]
+    if "TiltAngle" not in names:
         raise InputError(f"{path} has no header that names TiltAngle; expected PyTom's .meta file")
-    lines = [(at, line.split()) for at, line in enumerate(text.splitlines(), 1) if line.strip()]
     rows = [(at, cells) for at, cells in lines if not cells[0].startswith("#")]
     for at, cells in rows:
-        if len(cells) < _META_COLUMNS:
-            raise InputError(f"{path} line {at}: {len(cells)} columns; expected at least {_META_COLUMNS}")
-    return TiltTable(np.array([number(path, at, cells[_META_ANGLE]) for at, cells in rows]))
+        if len(cells) < len(names):
+            raise InputError(f"{path} line {at}: {len(cells)} columns; its header names {len(names)}")
+    return TiltTable(np.array([number(path, at, cells[names.index("TiltAngle")]) for at, cells in rows]))
 
 
 def read_mdoc(path: Path) -> TiltTable:

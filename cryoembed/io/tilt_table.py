@@ -24,7 +24,7 @@ class TiltTable:
     tilts_deg
         (t,)
     doses
-        (t,) e/A^2 accumulated before each tilt.
+        (t,) e/A^2 on the sample before each exposure.
     axis_angles_deg
         (t,) in-plane angle of the tilt axis (Warp's convention).
     axis_offsets

@@ -9,7 +9,7 @@ from pydantic import Field
 from cryoembed.recipes.parallel import ParallelConfig, each
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
-from cryoembed.simulate.dataset import DatasetConfig
+from cryoembed.simulate.dataset import DatasetConfig, imaging_files
 from cryoembed.simulate.density.structure_spec import expand
 from cryoembed.simulate.folders import simulate_dataset
 
@@ -40,6 +40,7 @@ def simulate(config: SimulateConfig) -> str:
             device=config.device,
         )
     inputs = [single.file for spec in config.structures for single in expand(spec, config.structure_folder)]
+    inputs += sorted({path for index in range(config.models) for path in imaging_files(config, index)})
     # where it was made is left out: the same files whatever the number of workers
     write_records(out, config.model_copy(update={"parallel": ParallelConfig()}), inputs=inputs)
     return (

@@ -16,15 +16,16 @@ from cryoembed.config import load_config
 from cryoembed.errors import InputError
 from cryoembed.particles import is_molecule
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest
+from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.simulate.density.template import Template
-from cryoembed.simulate.model_files import RECORD
+from cryoembed.simulate.digest import settings_digest
+from cryoembed.simulate.finished import RECORD
 from cryoembed.views.pool import SubtomogramConfig
 from cryoembed.views.rolling import Fixed, Rolling
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene, numbered_scene
 from cryoembed.views.stream import check_crops_fit, endless, simulated_scene
-from cryoembed.views.structures import load_structures
+from cryoembed.views.structures import check_sample, load_structures
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def scene_source(
     Parameters
     ----------
     stream
-        The samples of models 0, 1, 2 ... that `simulate` would make of these settings, without end.
+        The samples of models 0, 1, 2 ... that `simulate` would make of these settings, without end, all for training.
     composers
         Processes that make scenes ahead.
 
@@ -89,7 +90,7 @@ def scene_source(
         See `load_structures` and `load_scenes`.
     """
     if stream is not None:
-        load_structures(stream.structures, stream.voxel_size, folder=stream.structure_folder)  # refuses other splits
+        check_sample(stream)
         make = partial(simulated_scene, config, endless(stream))
         return Rolling(make, config.scenes, refresh_every(config), processes=composers)
     templates = load_structures(structures, config.voxel_size)

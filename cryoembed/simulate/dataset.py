@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -14,16 +12,16 @@ from pydantic import Field, model_validator
 from cryoembed.errors import InputError
 from cryoembed.particles import FIDUCIAL
 from cryoembed.simulate.density.phantoms import phantom, random_spec
-from cryoembed.simulate.density.structure_spec import StructureSpec, expand
+from cryoembed.simulate.density.structure_spec import expand
 from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import Split, Template
-from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image
+from cryoembed.simulate.imaging.real_spectra import tilts_beside
+from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image, planned_tilts
 from cryoembed.simulate.scene.compose import compose
 from cryoembed.simulate.scene.sample import SampleConfig
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
-SCHEMA = 3
-_IMAGING_FILES = ("tilt_file", "spectrum_file")
+IMAGING_FILES = ("tilt_file", "spectrum_file", "spectrum_tilts")
 
 
 class DatasetConfig(SampleConfig):
@@ -71,11 +69,13 @@ def simulate_model(
         Of the imaging, see `imaging.series.image`.
     """
     generator = np.random.default_rng([config.seed, 1, index])
+    imaging = imaging_of(config, index)
+    planned_tilts(imaging)  # a file that can't be used is told before the packing
     scene = simulate_sample(config, index, shared, generator)
     imaged = image(
         scene.density,
         config.voxel_size,
-        imaging_of(config, index),
+        imaging,
         generator,
         occupancy=scene.macromolecule_mask(),
         sample_mask=scene.sample_mask,
@@ -88,12 +88,21 @@ def simulate_model(
 
 def imaging_of(config: DatasetConfig, index: int) -> ImagingConfig:
     """The imaging of one model: ``{model}`` in a file's path is its number, relative paths start at the structures'."""
-    found = {}
-    for name in _IMAGING_FILES:
+    found: dict[str, Path | None] = {}
+    for name in IMAGING_FILES:
         path = getattr(config.imaging, name)
         if path is not None:
             found[name] = config.structure_folder / str(path).replace("{model}", str(index))
+    images = found.get("spectrum_file")
+    if images is not None and "spectrum_tilts" not in found:
+        found["spectrum_tilts"] = tilts_beside(images)
     return config.imaging.model_copy(update=found)
+
+
+def imaging_files(config: DatasetConfig, index: int) -> list[Path]:
+    """The files that the imaging of one model reads."""
+    imaging = imaging_of(config, index)
+    return [path for name in IMAGING_FILES if (path := getattr(imaging, name)) is not None]
 
 
 def simulate_sample(
@@ -101,11 +110,13 @@ def simulate_sample(
     index: int,
     shared: Sequence[Template] | None = None,
     generator: np.random.Generator | None = None,
+    *,
+    split: Split | None = None,
 ) -> Scene:
-    """The sample of one model, without its tomogram."""
+    """The sample of one model, without its tomogram; ``split`` None: the model's own (`split_of`)."""
     generator = np.random.default_rng([config.seed, 1, index]) if generator is None else generator
     templates = list(shared_templates(config) if shared is None else shared)
-    split = split_of(config, index)
+    split = split_of(config, index) if split is None else split
     if config.separate_species:
         templates = [template for template in templates if template.split == split]
     templates += _random_templates(config.fresh_phantoms, config, generator, split)
@@ -135,43 +146,18 @@ def shared_templates(config: DatasetConfig) -> list[Template]:
 
 
 def split_of(config: DatasetConfig, index: int) -> Split:
-    """Which set a model belongs to: train first, then validation, then test."""
+    """Which set a model belongs to: train first, then validation, then test.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    """
+    if not 0 <= index < config.models:
+        raise InputError(f"model_{index} is none of the data set's {config.models} models; raise models")
     if index >= config.models - config.test:
         return "test"
     return "validation" if index >= config.models - config.test - config.validation else "train"
-
-
-def settings_digest(config: DatasetConfig, index: int = 0) -> str:
-    """16 hex digits of everything that decides what a model holds (not of how many there are, or where they go).
-
-    They are the same for all models, unless each has files of its own (``{model}`` in a path of the imaging).
-    """
-    fields = set(DatasetConfig.model_fields) - {"models", "validation", "test", "allow_shortfall"}
-    if config.separate_species:
-        fields |= {"models", "validation", "test"}
-    settings = config.model_dump(mode="json", include=fields - {"structure_folder", "structures"})
-    species = [(_content(one.path), one.model_dump(mode="json", exclude={"path"})) for one in _files(config)]
-    imaging = imaging_of(config, index)
-    files = [_content(path) for name in _IMAGING_FILES if (path := getattr(imaging, name)) is not None]
-    text = json.dumps({"schema": SCHEMA, **settings, "structures": species, "files": files}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _files(config: DatasetConfig) -> list[StructureSpec]:
-    found: list[StructureSpec] = []
-    for spec in config.structures:
-        try:
-            found += expand(spec, config.structure_folder)
-        except InputError:  # whoever needs the file says so
-            found.append(spec)
-    return found
-
-
-def _content(path: Path | None) -> str:
-    """What a structure's file holds, wherever it lies: an edited file makes other models."""
-    if path is None:  # a PDB id that couldn't be downloaded
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else path.name
 
 
 def _random_templates(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cryoembed.errors import InputError
 from cryoembed.io.atomic import sweep_folder
 from cryoembed.simulate.cost import check_disk, cost
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_model, split_of
+from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate_model, split_of
 from cryoembed.simulate.density.template import Template
-from cryoembed.simulate.model_files import RECORD, write_model_files
+from cryoembed.simulate.digest import settings_digest
+from cryoembed.simulate.finished import finished, relabel
+from cryoembed.simulate.model_files import write_model_files
 
 logger = logging.getLogger(__name__)
 
@@ -68,17 +68,21 @@ def simulate_dataset(
     Raises
     ------
     InputError
-        If a setting is wrong, a model in ``out`` was made by other settings, crowding or counts can't be reached, or
-        the disk is too small.
+        If a setting is wrong, a model in ``out`` was made by other settings or lacks what was asked, crowding or counts
+        can't be reached, or the disk is too small.
     """
     out = Path(out)
     names = [f"model_{index}" for index in range(config.models)]
-    kept = [name for index, name in enumerate(names) if _complete(out / name, config, index)]
-    todo = [index for index, name in enumerate(names) if name not in kept]
+    records = [finished(out / name, config, index) for index, name in enumerate(names)]
+    kept = [name for name, record in zip(names, records, strict=True) if record is not None]
+    todo = [index for index, record in enumerate(records) if record is None]
     needed = cost(config, len(todo))
     logger.info("simulate: %d models to make, %d complete; %s", len(todo), len(kept), needed.text(processes))
     check_disk(out, needed.disk_gb)
     sweep_folder(out)
+    for index, record in enumerate(records):
+        if record is not None:
+            relabel(out / names[index], record, split_of(config, index))
     particles = 0
     try:
         for placed in each(partial(make_model, config, out, threads=threads, device=device), todo):
@@ -106,17 +110,3 @@ def _species(config: DatasetConfig) -> list[Template]:
         _made.clear()
         _made[digest] = shared_templates(config)
     return _made[digest]
-
-
-def _complete(folder: Path, config: DatasetConfig, index: int) -> bool:
-    """Whether a finished model is there; one made by other settings is an error, never overwritten."""
-    record = folder / RECORD
-    if not record.is_file():
-        return False
-    try:
-        made_by = json.loads(record.read_text()).get("settings")
-    except json.JSONDecodeError:
-        made_by = None
-    if made_by != settings_digest(config, index):
-        raise InputError(f"{folder} was made with other settings; choose another --out or remove the folder")
-    return True

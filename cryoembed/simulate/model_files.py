@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from cryoembed.io.mrc import write_mrc
 from cryoembed.io.shrec import cube_offset, in_cube, write_model
 from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.density.template import Split
+from cryoembed.simulate.finished import write_record
 from cryoembed.simulate.imaging.series import Imaged
 from cryoembed.simulate.scene.truth import STRUCTURES, Scene
 
 TABLE = "particles.parquet"
 TILT_SERIES = "tilt_series"
 FILAMENTS = "filaments.parquet"
-RECORD = "model.json"
 SCHEMA = 2
 _HALVES = ("even", "odd", "clean")
 
@@ -78,8 +77,7 @@ def write_model_files(
         _write_table(temporary / TABLE, scene.particles.table, shift)
         if imaged.tilt_series is not None:
             _write_tilt_series(temporary, imaged, config.voxel_size)
-        with replacing(temporary / RECORD) as path:
-            path.write_text(json.dumps(record, indent=1) + "\n")
+        write_record(temporary, record)
 
 
 def _averaged(density: npt.NDArray[np.float32], binning: int) -> npt.NDArray[np.float32]:

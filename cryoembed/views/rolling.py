@@ -16,6 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from multiprocessing.synchronize import Event
 from typing import Any, Generic, TypeVar, cast
 
 import torch
@@ -82,27 +83,37 @@ class Rolling(Generic[T]):
         if processes:
             # spawned, never forked: the training has threads
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(make,))
+            self._begun = context.Event()
+            arguments = (make, self._begun)
+            self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=arguments)
 
     def at(self, number: int) -> Sequence[T]:
         """The things that batch ``number`` sees, each at the place of the one it replaced."""
         first = number // self._every
         last = first + self._size
-        with self._lock:
-            for old in [index for index in self._things if index < first - _BEHIND]:
-                del self._things[old]
-            for index in range(first, last + self._ahead):
-                if index not in self._things:
-                    self._things[index] = self._submit(index)
-            wanted = {index % self._size: self._things[index] for index in range(first, last)}
         try:
+            with self._lock:
+                for old in [index for index in self._things if index < first - _BEHIND]:
+                    del self._things[old]
+                for index in range(first, last + self._ahead):
+                    if index not in self._things:
+                        self._things[index] = self._submit(index)
+                wanted = {index % self._size: self._things[index] for index in range(first, last)}
             parcels = [wanted[place].result() for place in range(self._size)]
-        except BrokenProcessPool:
-            raise InputError(
+        except BrokenProcessPool:  # now, or when another batch was asked for
+            raise self._why_broken() from None
+        return [cast(T, _opened(*parcel)) for parcel in parcels]
+
+    def _why_broken(self) -> InputError:
+        if self._begun.is_set():
+            return InputError(
                 "a process that makes training data ahead was killed, most likely for want of memory; lower "
                 "data.scenes or train.composers"
-            ) from None
-        return [cast(T, _opened(*parcel)) for parcel in parcels]
+            )
+        return InputError(
+            "the processes that make training data ahead could not start; what stopped them is printed above (a script "
+            "that trains needs `if __name__ == '__main__':`), or set train.composers to 0"
+        )
 
     def _submit(self, index: int) -> Future[Any]:
         if self._pool is not None:
@@ -123,7 +134,7 @@ class Rolling(Generic[T]):
 _maker: Callable[[int], Any]
 
 
-def _begin(make: Callable[[int], Any]) -> None:
+def _begin(make: Callable[[int], Any], begun: Event) -> None:
     """Start of a process: one thread, deaf to Ctrl-C, gone when its parent is."""
     global _maker
     _maker = make
@@ -131,6 +142,7 @@ def _begin(make: Callable[[int], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("cryoembed").setLevel(logging.ERROR)
     threading.Thread(target=_follow_parent, daemon=True).start()
+    begun.set()
 
 
 def _follow_parent() -> None:

@@ -13,7 +13,7 @@ from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate
 from cryoembed.simulate.density.template import Template
 from cryoembed.views.rolling import Rolling, one_thread
 from cryoembed.views.scenes import CleanScene, Crops, SceneConfig, scene_of
-from cryoembed.views.structures import load_structures
+from cryoembed.views.structures import check_sample
 
 EVERY = 64  # items between two new scenes; making one takes as long as imaging some 30 crops of 64^3
 
@@ -51,13 +51,13 @@ class SimulatedCrops(IterableDataset[dict[str, Tensor]]):
     ValueError
         If voxel sizes differ, or the samples are smaller than a crop with its margin.
     InputError
-        If a structure is not of the training split.
+        If a structure or phantom is not of the training split.
     """
 
     def __init__(self, sample: DatasetConfig, crops: SceneConfig, *, batch: int | None = None, start: int = 0) -> None:
         super().__init__()
         check_crops_fit(crops, sample)
-        load_structures(sample.structures, sample.voxel_size, folder=sample.structure_folder)  # refuses other splits
+        check_sample(sample)
         self.sample, self.crops, self.batch, self.start = endless(sample), crops, batch, start
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -100,7 +100,7 @@ def simulated_scene(crops: SceneConfig, sample: DatasetConfig, index: int) -> Cl
     if key not in _species:
         _species.clear()
         _species[key] = shared_templates(sample)
-    return scene_of(simulate_sample(sample, index, _species[key]), crops)
+    return scene_of(simulate_sample(sample, index, _species[key], split="train"), crops)
 
 
 _species: dict[str, list[Template]] = {}  # of the stream that this process makes samples of

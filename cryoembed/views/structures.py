@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.density.structure_spec import StructureSpec, expand, split_of
 from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import Split, Template
@@ -24,6 +25,13 @@ def load_structures(
     return [structure_template(spec, voxel_size, resolution=resolution) for spec in expanded]
 
 
-def _refuse_held_back(name: str | None, split: Split) -> None:
+def check_sample(sample: DatasetConfig) -> None:
+    """Raise `InputError` if the settings of a stream name a species that is not of the training split."""
+    for spec in sample.phantoms:
+        _refuse_held_back(spec.name, spec.split, "phantom")
+    load_structures(sample.structures, sample.voxel_size, folder=sample.structure_folder)
+
+
+def _refuse_held_back(name: str | None, split: Split, what: str = "structure") -> None:
     if split != "train":
-        raise InputError(f"structure {name} is of the {split} split; trainings may see train only")
+        raise InputError(f"{what} {name} is of the {split} split; trainings may see train only")

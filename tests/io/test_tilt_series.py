@@ -45,6 +45,11 @@ def test_real_files_are_read(shared_data, name, count, first):
     assert table.tilts_deg[0] == pytest.approx(first)
 
 
+def test_the_header_of_a_meta_file_says_which_column_holds_the_angles(tmp_path):
+    (tmp_path / "a.meta").write_text("#data_\n#loop_\n#_TiltAngle (deg)\n#_FileName\n#\n -3.5 a.mrc\n 4 b.mrc\n")
+    assert read_tilts(tmp_path / "a.meta").tilts_deg.tolist() == [-3.5, 4.0]
+
+
 def test_mdoc_has_doses_only_where_they_were_recorded(shared_data):
     folder = shared_data / "picks"
     np.testing.assert_allclose(read_tilts(folder / "cryocat/TS_017/017.mdoc").doses[:2], [134.379, 132.14])
@@ -64,7 +69,7 @@ def test_mdoc_has_doses_only_where_they_were_recorded(shared_data):
         ("a.tlt", b"\x89PNG\r\n\x00", "a PNG image"),
         ("a.rawtlt", b"\x80\x04abc", "pickle"),
         ("a.meta", b"1 2 3\n", "no header that names TiltAngle"),
-        ("a.meta", b"#_TiltAngle (deg)\n1 2 3\n", "line 2: 3 columns"),
+        ("a.meta", b"#_DefocusU\n#_TiltAngle (deg)\n3\n", "line 3: 1 columns; its header names 2"),
         ("a.mdoc", b"PixelSpacing = 5.4\n", "no \\[ZValue"),
         ("a.mdoc", b"[ZValue = 0]\nStageZ = 1\n", "section 0 has no TiltAngle"),
         ("a.mdoc", b"[ZValue = 0]\nTiltAngle = x\n", "'x' is no number"),

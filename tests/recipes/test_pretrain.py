@@ -167,6 +167,24 @@ def test_a_stream_may_show_structures_of_the_training_split_only(tmp_path: Path)
         pretrain(config)
 
 
+def test_a_stream_may_show_phantoms_of_the_training_split_only(tmp_path: Path) -> None:
+    held = {"name": "held", "family": "blob", "mass_kda": 150, "split": "validation"}
+    config = tiny("pretrain_dense_simsiam_small", tmp_path / "run", f"stream={stream_file(tmp_path, phantoms=[held])}")
+    with pytest.raises(InputError, match="phantom held is of the validation split; trainings may see train only"):
+        pretrain(config)
+
+
+def test_a_stream_goes_on_beyond_its_models_with_species_of_the_training_split(tmp_path: Path) -> None:
+    from cryoembed.views.stream import endless, simulated_scene
+
+    stream = f"stream={stream_file(tmp_path, separate_species=True, models=2, test=1)}"
+    config = tiny("pretrain_dense_simsiam_small", tmp_path / "run", stream)
+    assert config.stream is not None
+    assert isinstance(config.data, SceneConfig)
+    for index in (0, 1, 2, 9):  # models 1 and on would be for the test, or none at all
+        assert simulated_scene(config.data, endless(config.stream), index).foreground.any()
+
+
 def test_a_data_set_on_disk_does_not_roll(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dataset is a fixed set"):
         tiny("pretrain_dense_simsiam_small", tmp_path / "run", "data.refresh_every=2", f"dataset={tmp_path}")

@@ -15,9 +15,11 @@ import pytest
 from cryoembed.config import load_config, parse_config
 from cryoembed.errors import InputError
 from cryoembed.geometry import nearest_voxel
+from cryoembed.io.mrc import write_mrc
 from cryoembed.io.shrec import read_model
 from cryoembed.recipes.simulate import SimulateConfig, simulate
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest, simulate_model, split_of
+from cryoembed.simulate.dataset import DatasetConfig, simulate_model, split_of
+from cryoembed.simulate.digest import settings_digest
 from cryoembed.simulate.folders import simulate_dataset
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("simulate_*.yaml"))
@@ -137,6 +139,11 @@ def test_splits_are_at_the_end_and_species_can_be_kept_apart(tmp_path):
         assert record["split"] == split_of(apart, index)
 
 
+def test_there_is_no_model_beyond_the_last():
+    with pytest.raises(InputError, match="model_2 is none of the data set's 2 models"):
+        split_of(config(), 2)
+
+
 def test_fresh_phantoms_differ_from_model_to_model():
     endless = config(phantoms=[], fresh_phantoms=2, counts=1, mass_range_kda=[100, 300])
     labels = [set(simulate_model(endless, index)[0].classes) for index in range(2)]
@@ -176,6 +183,24 @@ def test_the_recipe_says_what_it_made_and_what_it_kept(tmp_path):
     assert simulate(recipe) == f"simulated 2 models with 16 particles, kept 0 that were complete: {tmp_path / 'set'}"
     assert "kept 2" in simulate(recipe)
     assert {"config.yaml", "provenance.json", "model_0", "model_1"} <= {p.name for p in (tmp_path / "set").iterdir()}
+
+
+def test_the_record_names_every_file_that_decided_on_the_models(tmp_path):
+    (tmp_path / "angles_0.tlt").write_text("-40\n-20\n0\n20\n40\n")
+    (tmp_path / "angles_1.tlt").write_text("-40\n-20\n0\n20\n41\n")
+    noise = np.random.default_rng(0).uniform(80, 120, (2, 48, 48)).astype(np.float32)
+    write_mrc(tmp_path / "real.mrc", noise, 10.0)
+    (tmp_path / "real.tlt").write_text("-40\n40\n")
+    imaging = {"tilt_file": "angles_{model}.tlt", "spectrum_file": "real.mrc", "beam_damage_snr": 1.0}
+    settings = {**SMALL, "imaging": imaging, "structure_folder": tmp_path, "out": tmp_path / "set"}
+    simulate(parse_config(SimulateConfig, settings))
+    inputs = json.loads((tmp_path / "set/provenance.json").read_text())["inputs"]
+    names = ["angles_0.tlt", "angles_1.tlt", "real.mrc", "real.tlt"]
+    assert sorted(Path(path).name for path in inputs) == names
+    record = json.loads((tmp_path / "set/model_0/model.json").read_text())
+    assert record["beam_damage_snr"] == pytest.approx(1.0)
+    assert record["noise_scale"] == 1.0
+    assert {"astigmatism_um", "astigmatism_deg"} <= set(record)
 
 
 def test_simulating_on_the_cpu_needs_no_torch(tmp_path):

@@ -88,6 +88,13 @@ def test_lamella_and_filaments_are_written_where_the_sample_has_them(tmp_path, m
     assert np.array_equal(written[["z", "y", "x"]], path[["z", "y", "x"]] + shift)
 
 
+def test_angles_that_cannot_be_used_are_told_before_anything_is_packed(tmp_path, monkeypatch):
+    monkeypatch.setattr("cryoembed.simulate.dataset.compose", lambda *_, **__: pytest.fail("packed"))
+    (tmp_path / "two.tlt").write_text("-40\n40\n")
+    with pytest.raises(InputError, match=r"two\.tlt: tilts"):
+        simulate_model(config(imaging={"tilt_file": "two.tlt"}, structure_folder=tmp_path), 0)
+
+
 def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -106,8 +106,28 @@ def test_what_a_maker_complains_about_reaches_the_training(processes):
 
 
 def test_a_killed_process_is_an_error_that_says_what_to_lower():
-    with Rolling(die, 2, 1, processes=1) as rolling, pytest.raises(InputError, match="lower data.scenes or train.comp"):
-        rolling.at(0)
+    with Rolling(die, 2, 1, processes=1) as rolling:
+        for batch in (0, 0, 7):  # the pool stays broken
+            with pytest.raises(InputError, match="lower data.scenes or train.composers"):
+                rolling.at(batch)
+
+
+class Unreadable:
+    """A maker that cannot be unpickled."""
+
+    def __call__(self, number: int) -> Thing:
+        return make(number)
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return int, ("no number",)
+
+
+def test_processes_that_cannot_start_are_not_called_short_of_memory(capfd):
+    with Rolling(Unreadable(), 2, 1, processes=1) as rolling:
+        for _ in range(2):
+            with pytest.raises(InputError, match="could not start; what stopped them is printed above"):
+                rolling.at(0)
+    assert "no number" in capfd.readouterr().err
 
 
 def test_windows_need_a_size_and_a_step():

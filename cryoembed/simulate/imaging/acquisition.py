@@ -76,6 +76,7 @@ class DetectorSettings(Config):
     poisson: bool = True
     beam_damage_snr: Range | None = None  # white noise of the sample, a ratio of variances; SHREC 2021: 0.6 to 1.4
     spectrum_file: Path | None = None  # a real tilt series that lends its radial amplitudes
+    spectrum_tilts: Path | None = None  # its angles; null: a .tlt or .rawtlt beside it, or evenly spread
     spectrum_pixel: Annotated[float, Field(gt=0)] | None = None  # A; null: as its header says
     snr_particle: Range | None = None
     snr_volume: Range | None = None
@@ -87,6 +88,7 @@ class ReconstructionSettings(Config):
     ctf_correction: Literal["none", "phase_flip"] = "phase_flip"
     dose_weighting: bool = True  # whether the reconstruction weighted each tilt by what its dose had left
     cosine_weighting: bool = True  # and by the cosine of its angle
+    hann: bool = True  # whether the ramp falls off softly towards Nyquist; SHREC 2021: a bare ramp
     lowpass: NotNegative = 0.0  # A, soft cut; 0: none
     binning: int = Field(default=1, ge=1)  # images are averaged before the reconstruction
     halves: Literal["frames", "tilts"] = "frames"
@@ -134,6 +136,10 @@ class ImagingConfig(TiltSettings, OpticsSettings, DetectorSettings, Reconstructi
             raise ValueError(
                 "an SNR was asked for, but poisson is false: there is no noise to scale; set poisson: true"
             )
+        if asked and self.spectrum_file is not None:
+            raise ValueError(
+                "spectrum_file lends the noise's strength of a real series, and an SNR would undo it; set one to null"
+            )
         if self.dose[0] == 0:
             raise ValueError(
                 "dose 0 takes no image; for no radiation damage set damage: false, for no noise poisson: false"
@@ -142,13 +148,19 @@ class ImagingConfig(TiltSettings, OpticsSettings, DetectorSettings, Reconstructi
             raise ValueError("mean_free_path: give 0 (no attenuation) or a range that starts above 0")
         if self.model == "multislice" and not self.ctf:
             raise ValueError("multislice has a lens; set ctf: true or model: weak_phase")
-        if self.spectrum_pixel is not None and self.spectrum_file is None:
-            raise ValueError("spectrum_pixel needs spectrum_file")
+        for name in ("spectrum_pixel", "spectrum_tilts"):
+            if getattr(self, name) is not None and self.spectrum_file is None:
+                raise ValueError(f"{name} needs spectrum_file")
 
     def _check_tilts(self) -> None:
         if self.tilts_deg is not None and self.tilt_file is not None:
             raise ValueError("give tilts_deg or tilt_file, not both")
         if self.tilts_deg is None:
+            if self.tilt_file is None and len(self.planned_tilts_deg()) < 3:
+                raise ValueError(
+                    f"tilt_step_deg {self.tilt_step_deg:g} is larger than tilt_max_deg {self.tilt_max_deg:g}: one tilt "
+                    "is no series; lower tilt_step_deg"
+                )
             return
         if len(self.tilts_deg) < 3 or len(set(self.tilts_deg)) < len(self.tilts_deg):
             raise ValueError(f"tilts_deg: expected at least 3 different angles, got {self.tilts_deg}")

@@ -11,7 +11,7 @@ from cryoembed.simulate.density.gold import extra_absorption
 from cryoembed.simulate.density.materials import PROTEIN_POTENTIAL
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.exposures import Exposures
-from cryoembed.simulate.imaging.fourier import Image, filtered, frequency_grid
+from cryoembed.simulate.imaging.fourier import Image, filtered, mirrored_grid
 from cryoembed.simulate.imaging.lens import Lens
 from cryoembed.simulate.imaging.multislice import multislice_image
 from cryoembed.simulate.imaging.optics import aperture_end, damage, sample_blur
@@ -49,7 +49,7 @@ class Contrasts:
     ) -> None:
         self._density, self._voxel_size, self._config, self._exposures = density, voxel_size, config, exposures
         self._image_shape = density.shape[1:]
-        ky, kx = frequency_grid((density.shape[1], density.shape[2]), voxel_size)
+        ky, kx = mirrored_grid((density.shape[1], density.shape[2]), voxel_size)
         self._k = np.hypot(ky, kx)
         self._blur = sample_blur(self._k, config)
         self._gold: Volume | None = None  # what it absorbs, in density of protein; only rows where there is some
@@ -83,7 +83,7 @@ class Contrasts:
             contrast = multislice_image(self._phase(slabs), slab_vox * pixel, pixel, lens, gold)
         blur = self._blur
         if config.damage:
-            blur = blur * damage(self._k, exposures.doses[tilt]).astype(np.float32)
+            blur = blur * damage(self._k, exposures.doses[tilt], config.voltage_kv).astype(np.float32)
         return filtered(contrast, blur)
 
     def _slabs(self, volume: Volume, tilt: int, slab_vox: float) -> Images:

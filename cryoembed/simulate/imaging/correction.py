@@ -8,7 +8,7 @@ import numpy as np
 
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.exposures import Exposures
-from cryoembed.simulate.imaging.fourier import Filter, Image, filtered, frequency_grid
+from cryoembed.simulate.imaging.fourier import Filter, Image, filtered, mirrored_grid
 from cryoembed.simulate.imaging.lens import Lens, through_lens
 from cryoembed.simulate.imaging.optics import ctf
 from cryoembed.simulate.imaging.weighting import dose_weights
@@ -28,7 +28,7 @@ def correct(
         (y, u) arrays: signal and noise may come apart, for all of this is linear.
     """
     shape = (images[0].shape[0], images[0].shape[1])
-    ky, kx = frequency_grid(shape, pixel)
+    ky, kx = mirrored_grid(shape, pixel)
     weight = _weight(np.hypot(ky, kx), config, exposures, tilt)
     lens = Lens.of(exposures, tilt, config)
     if not config.ctf or config.ctf_correction == "none":
@@ -47,7 +47,7 @@ def _weight(k: Filter, config: ImagingConfig, exposures: Exposures, tilt: int) -
     if config.cosine_weighting:
         weight *= np.float32(np.cos(np.deg2rad(exposures.nominal_deg[tilt])))
     if config.dose_weighting and config.damage:
-        weight *= dose_weights(k, float(exposures.doses[tilt]))
+        weight *= dose_weights(k, float(exposures.doses[tilt]), config.voltage_kv)
     if config.lowpass > 0:
         cut = np.clip((k * np.float32(config.lowpass) - 0.9) / 0.2, 0, 1)
         weight *= 0.5 * (1 + np.cos(np.pi * cut))

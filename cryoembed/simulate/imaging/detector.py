@@ -10,7 +10,7 @@ from numpy.polynomial import polynomial
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.acquisition import DetectorSettings
-from cryoembed.simulate.imaging.fourier import Filter, Image, filtered, frequency_grid
+from cryoembed.simulate.imaging.fourier import Filter, Image, filtered, mirrored_grid
 
 # Gatan K2 Summit, counting, 300 kV; frequency as a share of Nyquist. Cubics fitted to the measured curves that PyTom
 # ships, right to 0.004 (MTF) and 0.013 (DQE); below a hundredth of Nyquist the MTF rises to 1 (scattered electrons).
@@ -34,12 +34,12 @@ def dqe_k2(share_of_nyquist: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """A camera's curves on the rfft2 grid of an image.
+    """A camera's curves on the `mirrored_grid` of an image.
 
     Attributes
     ----------
     mtf, dqe
-        (y, u/2+1), or the number 1 for a perfect camera.
+        (y, u), or the number 1 for a perfect camera.
     efficiency
         The DQE at frequency 0: the share of the electrons that are counted.
     """
@@ -65,7 +65,7 @@ class Detector:
                 f"detector_pixel {camera:g} A is larger than the voxels of {pixel:g} A; "
                 "simulate with voxels at least as large, or leave detector_pixel null"
             )
-        ky, kx = frequency_grid(shape, pixel)
+        ky, kx = mirrored_grid(shape, pixel)
         share = np.hypot(ky, kx) * (2 * camera)
         return cls(mtf_k2(share).astype(np.float32), dqe_k2(share).astype(np.float32), float(dqe_k2(0.0)))
 

@@ -31,7 +31,7 @@ class Exposures:
     astigmatism_um, astigmatism_deg, phase_shift_deg, mean_free_path, beam_damage_snr, snr
         Of the whole series; 0 or infinity where there is none.
     misalignment
-        How the images are displaced, which nobody undoes.
+        Where the aligned images lie in those that were taken; nobody undoes it, but `alignment.align` could.
     """
 
     nominal_deg: Floats
@@ -67,9 +67,7 @@ def draw_exposures(
     InputError
         If there are fewer than three angles, or they repeat or lie beyond 90 degrees.
     """
-    planned = np.sort(np.asarray(planned_deg, dtype=np.float64))
-    if len(planned) < _LEAST or not np.abs(planned).max() <= 90 or not np.diff(planned).min() > 0:
-        raise InputError(f"tilts: expected at least {_LEAST} different angles between -90 and 90, got {planned}")
+    planned = check_tilts(planned_deg)
     count = len(planned)
     defocus = generator.uniform(*config.defocus_um)
     dose = generator.uniform(*config.dose)
@@ -104,6 +102,14 @@ def draw_exposures(
         shift_sd=float(shift_sd),
         misalignment=misalignment.subset(kept),
     )
+
+
+def check_tilts(planned_deg: Floats) -> Floats:
+    """The angles in ascending order; `InputError` if there are fewer than three, or they repeat or lie beyond 90."""
+    planned = np.sort(np.asarray(planned_deg, dtype=np.float64))
+    if len(planned) < _LEAST or not np.abs(planned).max() <= 90 or not np.diff(planned).min() > 0:
+        raise InputError(f"tilts: expected at least {_LEAST} different angles between -90 and 90, got {planned}")
+    return planned
 
 
 def acquisition_order(tilts_deg: Floats, scheme: str) -> npt.NDArray[np.intp]:

@@ -33,7 +33,7 @@ class TiltGeometry:
     magnifications
         (t,) above 1 where the raw image shows the sample larger.
     doses
-        (t,) accumulated exposure (e/A^2) with which each tilt was seen, or None where unknown.
+        (t,) e/A^2 on the sample by the middle of each exposure, or None where unknown.
     """
 
     tilts_deg: Floats
@@ -62,9 +62,15 @@ class TiltGeometry:
 
     @classmethod
     def of_table(cls, table: TiltTable, pixel_size: float) -> TiltGeometry:
-        """From a file's table (`cryoembed.io.tilt_series`), whose offsets are in A; ``table.used`` is left to the caller."""
+        """From a file's table (`cryoembed.io.tilt_series`); ``table.used`` is left to the caller.
+
+        Its offsets are in A. Its doses are those before each exposure: half of what one exposure takes is added.
+        """
         shifts = None if table.axis_offsets is None else table.axis_offsets / pixel_size
-        return cls(table.tilts_deg, shifts, table.axis_angles_deg, doses=table.doses)  # type: ignore[arg-type]
+        doses = table.doses
+        if doses is not None and len(steps := np.diff(np.unique(doses))):
+            doses = doses + np.median(steps) / 2
+        return cls(table.tilts_deg, shifts, table.axis_angles_deg, doses=doses)  # type: ignore[arg-type]
 
     @classmethod
     def of_xf(
@@ -94,6 +100,15 @@ class TiltGeometry:
     def is_aligned(self) -> bool:
         """Whether the raw images are aligned already."""
         return not (self.shifts_px.any() or self.rotations_deg.any() or np.any(self.magnifications != 1))
+
+    @property
+    def inverse(self) -> TiltGeometry:
+        """What aligns in the other direction: images resampled by it are raw ones, which this geometry aligns."""
+        angles = np.deg2rad(self.rotations_deg)
+        v, u = self.shifts_px.T
+        back = np.stack([np.cos(angles) * v - np.sin(angles) * u, np.sin(angles) * v + np.cos(angles) * u], axis=1)
+        shifts = -back / self.magnifications[:, None]
+        return TiltGeometry(self.tilts_deg, shifts, -self.rotations_deg, 1 / self.magnifications, self.doses)
 
     def subset(self, indices: Sequence[int] | npt.NDArray[Any] | slice) -> TiltGeometry:
         """The same for some of the tilts."""

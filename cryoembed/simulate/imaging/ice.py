@@ -61,8 +61,13 @@ class Ice:
         blocks = _binned(sample_mask)
         pad = reach_vox(blocks.shape, exposures.tilts_deg)
         wide = np.pad(blocks, ((0, 0), (0, 0), (pad, pad)), mode="edge")
-        paths = project(wide, exposures.tilts_deg, threads=threads, device=device, compensate=False)
-        self._coarse = paths[:, :, pad : pad + blocks.shape[2]] * np.float32(_COARSE * voxel_size)
+        # blocks turn about the voxel that the sample turns about, and show it in their middle column
+        depth, _, length = shape_zyx
+        centre = (_in_blocks(depth // 2), pad + _in_blocks(length // 2))
+        tilts = exposures.tilts_deg
+        paths = project(wide, tilts, threads=threads, device=device, compensate=False, centre_zx=centre)
+        self._coarse = paths * np.float32(_COARSE * voxel_size)
+        self._first = (_in_blocks(0), wide.shape[2] // 2 - length // 2 / _COARSE)
 
     def through(self, tilt: int) -> Image | float:
         """Share of the electrons that get through at a tilt: (y, u), or one number where it is the same everywhere."""
@@ -73,12 +78,17 @@ class Ice:
         path = ndimage.affine_transform(
             self._coarse[tilt],
             np.full(2, 1 / _COARSE),
-            offset=-(_COARSE - 1) / 2 / _COARSE,
+            offset=self._first,
             output_shape=self._image_shape,
             order=1,
             mode="nearest",
         )
         return np.asarray(np.exp(-path / np.float32(self._mean_free_path)), dtype=np.float32)
+
+
+def _in_blocks(index: float) -> float:
+    """Where the middle of a voxel lies among the middles of blocks."""
+    return (index - (_COARSE - 1) / 2) / _COARSE
 
 
 def _binned(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

@@ -75,10 +75,12 @@ def sample_blur(k: npt.ArrayLike, config: OpticsSettings) -> Filter:
     return np.asarray(np.exp(np.float32(-factor) * np.asarray(k, dtype=np.float32) ** 2), dtype=np.float32)
 
 
-def damage(frequency: npt.ArrayLike, exposure: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Amplitude left at spatial frequencies (1/A) after an exposure (e/A^2), at 300 kV.
+def damage(frequency: npt.ArrayLike, exposure: npt.ArrayLike, voltage_kv: float = 300.0) -> npt.NDArray[np.float64]:
+    """Amplitude left at spatial frequencies (1/A) after an exposure (e/A^2).
 
-    ``exp(-N / (2 Nc))`` with ``Nc = 0.245 k^-1.665 + 2.81``: Grant and Grigorieff 2015, equation 3.
+    ``exp(-N / (2 Nc))`` with ``Nc = 0.245 k^-1.665 + 2.81`` at 300 kV: Grant and Grigorieff 2015, equation 3, who take
+    0.8 of that at 200 kV; other voltages lie on the straight line through these two.
     """
     critical = 0.245 * np.maximum(np.asarray(frequency, dtype=np.float64), 1e-4) ** -1.665 + 2.81
+    critical *= max(0.8 + 0.2 * (voltage_kv - 200) / 100, 0.1)
     return np.asarray(np.exp(-np.asarray(exposure, dtype=np.float64) / (2 * critical)), dtype=np.float64)

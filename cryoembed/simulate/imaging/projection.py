@@ -35,6 +35,7 @@ def project(
     threads: int | None = None,
     device: str = "cpu",
     compensate: bool = True,
+    centre_zx: tuple[float, float] | None = None,
     out: Images | None = None,
 ) -> Images:
     """Line integrals of a volume at tilts about the y axis through its centre (index ``n // 2``).
@@ -54,6 +55,8 @@ def project(
     compensate
         Divide the splat's sinc^2 out: exact to 0.2 % for densities as smooth as Gaussians of 1 voxel s.d. (0.6 % at
         45 degrees). Without it the projection is the transpose of `backprojection.back_project`.
+    centre_zx
+        Index that the volume turns about, which may lie between voxels; default ``n // 2``.
     out
         (t, y, width) float32 to write into, for instance a memory map.
 
@@ -75,7 +78,8 @@ def project(
     images = check_out(out, (len(cosines), height, width))
     finer, margin = (OVERSAMPLING, MARGIN_PX) if compensate else (1, 0)
     columns = finer * (width + 2 * margin)
-    centre = (float(depth // 2), float(length // 2), float(finer * (width // 2 + margin)))
+    z, x = (depth // 2, length // 2) if centre_zx is None else centre_zx
+    centre = (float(z), float(x), float(finer * (width // 2 + margin)))
     cosines, sines = finer * cosines, finer * sines
     device = resolved(device)
     if device != "cpu":

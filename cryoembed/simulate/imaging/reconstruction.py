@@ -32,6 +32,8 @@ def reconstructed(
     device: str = "cpu",
 ) -> tuple[list[Volume], np.float32]:
     """Reconstruction, even, odd and clean, particles bright; and by how much the noise was scaled."""
+    # the sample turns about voxel n // 2 of its own, which may lie between two voxels of a binned volume
+    centre = (shape[0] * config.binning // 2 / config.binning, float(shape[1] // 2), float(shape[2] // 2))
     # contrast per voxel of density 1: the volume gets the density's own unit
     unit = images.mean * 2 * interaction_constant(config.voltage_kv) * PROTEIN_POTENTIAL * voxel_size
 
@@ -43,6 +45,8 @@ def reconstructed(
             voxel_size,
             binning=config.binning,
             tilts=tilts,  # type: ignore[arg-type]
+            centre=centre,
+            hann=config.hann,
             threads=threads,
             device=device,
         )

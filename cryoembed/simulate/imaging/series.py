@@ -12,17 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
-from cryoembed.io.mrc import read_mrc
 from cryoembed.io.tilt_series import read_tilts
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from cryoembed.simulate.imaging.exposures import Exposures, draw_exposures
+from cryoembed.simulate.imaging.exposures import Exposures, check_tilts, draw_exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
+from cryoembed.simulate.imaging.real_spectra import real_spectra
 from cryoembed.simulate.imaging.reconstruction import measured_snr, reconstructed, snr_region
-from cryoembed.simulate.imaging.spectrum import Spectra, spectra_of
 from cryoembed.simulate.imaging.tilt_images import take_tilt_series
 
 Volume = npt.NDArray[np.float32]
-__all__ = ["Imaged", "ImagingConfig", "image", "snr_region"]
+__all__ = ["Imaged", "ImagingConfig", "image", "planned_tilts", "snr_region"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +100,13 @@ def image(
     shape = tuple(size // config.binning for size in density.shape)
     thinned = _thinned(occupancy, config.binning)
     region = snr_region(shape, config, thinned)
-    exposures = draw_exposures(config, _planned_tilts(config), voxel_size, generator)
+    planned = planned_tilts(config)
+    exposures = draw_exposures(config, planned, voxel_size, generator)
     if np.isfinite(exposures.snr) and not np.ptp(density) > 0:
         raise InputError(
             "imaging: the density is constant, there is no signal to set the noise by; pack some particles"
         )
-    spectra = _wanted_spectra(config)
+    spectra = None if config.spectrum_file is None else real_spectra(config, planned)
     images = take_tilt_series(
         density,
         voxel_size,
@@ -132,14 +132,16 @@ def image(
     if config.write_tilt_series:
         tilt_series = images.signal if images.noise is None else images.signal + scale * images.noise
     reconstruction, even, odd, clean = volumes
-    params = _params(exposures) | measured_snr(reconstruction, clean, thinned)
+    params = _params(exposures) | {"noise_scale": float(scale)} | measured_snr(reconstruction, clean, thinned)
     return Imaged(
         reconstruction, even, odd, clean, params, voxel_size * config.binning, geometry, exposures, tilt_series
     )
 
 
 def _params(exposures: Exposures) -> dict[str, float]:
-    return {
+    drawn = {
+        "astigmatism_um": exposures.astigmatism_um,
+        "astigmatism_deg": exposures.astigmatism_deg,
         "defocus_um": float(exposures.defocus_um.mean()),
         "dose": exposures.dose,
         "mean_free_path": exposures.mean_free_path,
@@ -147,24 +149,28 @@ def _params(exposures: Exposures) -> dict[str, float]:
         "shift_sd": exposures.shift_sd,
         "tilts": float(len(exposures.nominal_deg)),
     }
+    if np.isfinite(exposures.beam_damage_snr):
+        drawn["beam_damage_snr"] = exposures.beam_damage_snr
+    return drawn
 
 
-def _planned_tilts(config: ImagingConfig) -> npt.NDArray[np.float64]:
-    """(t,) angles, from the file where there is one: those that its user kept."""
+def planned_tilts(config: ImagingConfig) -> npt.NDArray[np.float64]:
+    """(t,) angles, from the file where there is one: those that its user kept.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, or holds no three different angles.
+    """
     if config.tilt_file is None:
         return config.planned_tilts_deg()
     table = read_tilts(config.tilt_file)
-    return table.tilts_deg if table.used is None else table.tilts_deg[table.used]
-
-
-def _wanted_spectra(config: ImagingConfig) -> Spectra | None:
-    if config.spectrum_file is None:
-        return None
-    images, header = read_mrc(config.spectrum_file)
-    pixel = header.voxel_size_zyx[2] if config.spectrum_pixel is None else config.spectrum_pixel
-    if not pixel > 0:
-        raise InputError(f"{config.spectrum_file} states no pixel size; give spectrum_pixel")
-    return spectra_of(images, pixel)
+    tilts = table.tilts_deg if table.used is None else table.tilts_deg[table.used]
+    try:
+        check_tilts(tilts)
+    except InputError as error:
+        raise InputError(f"{config.tilt_file}: {error}") from None
+    return tilts
 
 
 def _thinned(occupancy: npt.NDArray[np.generic] | None, binning: int) -> npt.NDArray[np.generic] | None:

@@ -5,6 +5,7 @@ The last step of SHREC 2021's simulation: it lends real background and noise col
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,13 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.imaging.fourier import Filter, frequency_grid
+from cryoembed.simulate.imaging.fourier import Filter, frequency_grid, mirrored_grid
+
+logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 _RINGS = 64  # at most, up to Nyquist
+_FEW = 8  # frequencies; a ring of fewer says more of chance than of the image
 _STRONGEST = 30.0  # no ring is changed by more than this factor
 
 
@@ -30,14 +34,23 @@ class Spectra:
     power
         (t, r) A^2: mean squared Fourier amplitude, per pixel, times the pixel's area, so that it is the same at any
         sampling.
+    tilts_deg
+        (t,) of the images.
     """
 
     frequencies: Floats
     power: Floats
+    tilts_deg: Floats
+
+    def at(self, tilt_deg: float) -> Floats:
+        """(r,) power of the image with the nearest angle."""
+        return np.asarray(self.power[int(np.argmin(np.abs(self.tilts_deg - tilt_deg)))])
 
 
 def radial_power(image: npt.NDArray[np.floating], pixel: float) -> tuple[Floats, Floats]:
     """Frequencies (r,) in 1/A and power (r,) in A^2 of an image's contrast relative to its mean.
+
+    The mean itself is in no ring, for it was subtracted; inner rings with hardly a frequency are left out.
 
     Raises
     ------
@@ -57,36 +70,61 @@ def radial_power(image: npt.NDArray[np.floating], pixel: float) -> tuple[Floats,
     rings = min(_RINGS, min(image.shape) // 2)
     ring = (np.hypot(ky, kx) * (2 * pixel * rings)).astype(np.int32)
     inside = ring < rings
+    inside[0, 0] = False
     total = np.bincount(ring[inside], weights=power[inside].astype(np.float64), minlength=rings)
-    curve = total / np.bincount(ring[inside], minlength=rings)
+    count = np.bincount(ring[inside], minlength=rings)
+    some = np.flatnonzero(count >= _FEW)
+    curve = total[some] / count[some]
     if not curve.min() > 0:
         raise InputError("spectrum matching: an image is constant, or lacks some frequencies altogether")
-    return (np.arange(rings) + 0.5) / (2 * pixel * rings), curve
+    return (some + 0.5) / (2 * pixel * rings), curve
 
 
-def spectra_of(images: npt.NDArray[np.floating], pixel: float) -> Spectra:
-    """Radial power of every image of a tilt series (t, y, u)."""
+def spectra_of(images: npt.NDArray[np.floating], pixel: float, tilts_deg: npt.ArrayLike) -> Spectra:
+    """Radial power of the images of a tilt series (t, y, u); those that have none, such as blank ones, are left out.
+
+    Parameters
+    ----------
+    pixel
+        A.
+    tilts_deg
+        (t,) of the images, in their order.
+
+    Raises
+    ------
+    InputError
+        If this is no tilt series, or no image has a spectrum.
+    """
     if images.ndim != 3:
         raise InputError(f"spectrum matching: a tilt series (tilt, y, x) was expected, got the shape {images.shape}")
-    curves = [radial_power(np.asarray(image, dtype=np.float32), pixel) for image in images]
-    return Spectra(curves[0][0], np.stack([power for _, power in curves]))
+    tilts = np.asarray(tilts_deg, dtype=np.float64)
+    curves: dict[int, tuple[Floats, Floats]] = {}
+    for index, image in enumerate(images):
+        try:
+            curves[index] = radial_power(np.asarray(image, dtype=np.float32), pixel)
+        except InputError as error:
+            logger.warning("image %d, at %g degrees, lends no spectrum: %s", index + 1, tilts[index], error)
+    if not curves:
+        raise InputError("spectrum matching: all images are blank; expected counts")
+    return Spectra(
+        next(iter(curves.values()))[0], np.stack([power for _, power in curves.values()]), tilts[list(curves)]
+    )
 
 
-def matching_filter(image: npt.NDArray[np.float32], pixel: float, wanted: Spectra, place: float) -> Filter:
-    """What multiplies the image's rfft2 to give it the radial power of a real one; 1 at frequency 0.
+def matching_filter(image: npt.NDArray[np.float32], pixel: float, wanted: Spectra, tilt_deg: float) -> Filter:
+    """What gives an image the radial power of the real one with the nearest angle; for `fourier.filtered`.
+
+    It is 1 at frequency 0, and below the first ring what it is there.
 
     Parameters
     ----------
     image
         (y, u) counts.
-    place
-        Which of the wanted spectra, as a share of the way through that series: 0 the first, 1 the last.
     """
     frequencies, power = radial_power(image, pixel)
-    row = round(place * (len(wanted.power) - 1))
-    aim = np.interp(frequencies, wanted.frequencies, wanted.power[row])
+    aim = np.interp(frequencies, wanted.frequencies, wanted.at(tilt_deg))
     gain = np.clip(np.sqrt(aim / power), 1 / _STRONGEST, _STRONGEST)
-    ky, kx = frequency_grid((image.shape[0], image.shape[1]), pixel)
+    ky, kx = mirrored_grid((image.shape[0], image.shape[1]), pixel)
     transfer = np.interp(np.hypot(ky, kx), frequencies, gain).astype(np.float32)
     transfer[0, 0] = 1
     return np.asarray(transfer)

@@ -79,8 +79,8 @@ def take_tilt_series(
             halves = _recorded(electrons, config, detector, exposures.beam_damage_snr, own)
             parts += [np.asarray(half - parts[0] / 2) for half in halves]
         if spectra is not None:
-            place = tilt / max(tilts - 1, 1)
-            matching = matching_filter(np.sum(parts, axis=0, dtype=np.float32), voxel_size, spectra, place)
+            angle = float(exposures.nominal_deg[tilt])
+            matching = matching_filter(np.sum(parts, axis=0, dtype=np.float32), voxel_size, spectra, angle)
             parts = [filtered(part, matching) for part in parts]
         stacks[0][tilt] = parts[0]
         flat = parts[0] - np.mean(parts[0], dtype=np.float64).astype(np.float32)
@@ -96,9 +96,9 @@ def take_tilt_series(
 
 
 def _displaced(image: Image, exposures: Exposures, tilt: int) -> Image:
-    """The image as a misaligned series holds it."""
+    """The image as a misaligned series holds it: aligned by its misalignment, it would be this one again."""
     geometry = exposures.misalignment.subset([tilt])
-    return image if geometry.is_aligned else align(image[None], geometry)[0]
+    return image if geometry.is_aligned else align(image[None], geometry.inverse)[0]
 
 
 def _recorded(

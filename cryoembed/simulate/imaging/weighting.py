@@ -102,9 +102,9 @@ def angular_weights(tilts_deg: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(((gaps[1:] + gaps[:-1]) / 2 / counts)[inverse], dtype=np.float64)
 
 
-def dose_weights(frequency: npt.ArrayLike, dose: float) -> npt.NDArray[np.float32]:
+def dose_weights(frequency: npt.ArrayLike, dose: float, voltage_kv: float = 300.0) -> npt.NDArray[np.float32]:
     """Weight of spatial frequencies (1/A) after an exposure (e/A^2): what radiation has left of them (`optics.damage`)."""
-    return np.asarray(damage(frequency, dose), dtype=np.float32)
+    return np.asarray(damage(frequency, dose, voltage_kv), dtype=np.float32)
 
 
 def _ramp(size: int) -> npt.NDArray[np.float64]:

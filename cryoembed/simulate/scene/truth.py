@@ -87,11 +87,16 @@ class Scene:
 
 def shortfall(scene: Scene, crowding: float | None) -> str | None:
     """What a scene lacks of what was asked, in words; None if nothing (a particle's volume below is nothing)."""
-    if scene.missed:
-        lacking = ", ".join(f"{count} {name}" for name, count in scene.missed.items())
-        return f"no place was found for {lacking}; the volume is filled to {scene.crowding:.3f}"
-    if crowding is not None and scene.crowding < 0.95 * crowding:
-        return f"crowding {crowding:.3f} can't be reached: {scene.crowding:.3f} was; ask for less, or smaller species"
+    return shortfall_of(scene.missed, scene.crowding, crowding)
+
+
+def shortfall_of(missed: Mapping[str, int], reached: float, asked: float | None) -> str | None:
+    """The same of what a scene's record says: what it `missed`, and which crowding it reached."""
+    if missed:
+        lacking = ", ".join(f"{count} {name}" for name, count in missed.items())
+        return f"no place was found for {lacking}; the volume is filled to {reached:.3f}"
+    if asked is not None and reached < 0.95 * asked:
+        return f"crowding {asked:.3f} can't be reached: {reached:.3f} was; ask for less, or smaller species"
     return None
 
 

@@ -7,8 +7,10 @@ import pytest
 from scipy import ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.io.tilt_series import read_tilts, read_xf
+from cryoembed.io.tilt_series import TiltTable, read_tilts, read_xf
+from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.alignment import align, fourier_crop
+from cryoembed.simulate.imaging.exposures import draw_exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 
 
@@ -59,6 +61,13 @@ def test_imod_transforms_mean_what_imod_says():
     np.testing.assert_allclose(align(raw[None], geometry)[0], expected, atol=1e-5)
 
 
+def test_doses_are_those_by_the_middle_of_each_exposure():
+    table = TiltTable(np.array([-3.0, 0.0, 3.0]), doses=np.array([6.0, 0.0, 3.0]))  # before each of them
+    assert TiltGeometry.of_table(table, 10.0).doses.tolist() == [7.5, 1.5, 4.5]
+    drawn = draw_exposures(ImagingConfig(dose=9.0), table.tilts_deg, 10.0, np.random.default_rng(0))
+    assert sorted(drawn.doses) == [1.5, 4.5, 7.5]
+
+
 def test_warp_and_imod_files_of_one_series_agree(shared_data):
     folder = shared_data / "tomograms/emp10499"
     table = read_tilts(folder / "00254_xfimport.xml", images=41)
@@ -94,3 +103,13 @@ def test_bad_input_is_told():
         fourier_crop(images, 5)
     with pytest.raises(InputError, match="transform 1 stretches or mirrors"):
         TiltGeometry.of_xf([0.0], np.array([[[1.0, 0.0], [0.0, -1.0]]]), np.zeros((1, 2)), (8, 8))
+
+
+@pytest.mark.parametrize(("angle", "magnification", "shift"), [(0, 1, (3.3, -4.6)), (-14.3, 0.97, (2.0, -7.25))])
+def test_the_inverse_of_a_geometry_makes_the_raw_images_that_it_aligns(angle, magnification, shift):
+    geometry = TiltGeometry([0.0], [shift], [angle], [magnification], doses=[3.0])
+    made = align(raw_image((64, 70), 0, 1, (0, 0))[None], geometry.inverse)[0]
+    assert np.abs(made - raw_image((64, 70), angle, magnification, shift)).max() < 2e-3
+    again = geometry.inverse.inverse
+    np.testing.assert_allclose(again.shifts_px, geometry.shifts_px)
+    np.testing.assert_allclose([again.rotations_deg, again.magnifications], [[angle], [magnification]])

@@ -55,3 +55,19 @@ def test_impossible_masks_are_refused():
         ice(np.zeros(SHAPE, bool))
     with pytest.raises(InputError, match="the density"):
         ice(np.ones((2, 2, 2), bool))
+
+
+@pytest.mark.parametrize("shape", [(20, 16, 96), (22, 16, 98), (21, 17, 97), (20, 16, 99)])
+def test_the_ice_turns_about_the_voxel_that_the_density_turns_about(shape):
+    depth, height, length = shape
+    across = np.arange(length) - length // 2
+    mask = np.zeros(shape, bool)
+    mask[6:16, :, 40:58] = True
+    dz, dx = 10.5 - depth // 2, 48.5 - length // 2  # the middle of the ice
+    config = ImagingConfig(tilts_deg=(-60, 0, 60), mean_free_path=3000)
+    exposures = draw_exposures(config, config.planned_tilts_deg(), 10.0, np.random.default_rng(0))
+    seen = Ice(shape, 10.0, exposures, mask)
+    for tilt, angle in enumerate(np.deg2rad([-60, 0, 60])):
+        path = -3000 * np.log(seen.through(tilt))[height // 2]
+        there = dx * np.cos(angle) - dz * np.sin(angle)
+        assert (path * across).sum() / path.sum() == pytest.approx(there, abs=0.02)

@@ -88,3 +88,10 @@ def test_the_aperture_ends_where_its_angle_does():
     config = ImagingConfig(illumination_mrad=0, energy_spread_ev=0)
     assert coherence(0.53, 3.0, config) > 0.9
     assert coherence(0.55, 3.0, config) == 0
+
+
+def test_at_200_kv_less_exposure_does_the_same_damage():
+    k = np.array([0.02, 0.05, 0.1])
+    assert damage(k, 40.0, 200.0) == pytest.approx(damage(k, 50.0, 300.0))
+    assert damage(k, 45.0, 250.0) == pytest.approx(damage(k, 50.0))
+    assert (damage(k, 40.0, 80.0) < damage(k, 40.0, 200.0)).all()

@@ -206,3 +206,8 @@ def test_bad_input_is_told():
         project(volume, [0.0], out=np.zeros((2, 5, 6), np.float32))
     with pytest.raises(InputError, match="slab_vox"):
         project_slabs(volume, 0.0, 0.5)
+
+
+def test_a_device_that_torch_does_not_know_is_told():
+    with pytest.raises(InputError, match="'gpu': expected auto, cpu, cuda"):
+        project(np.zeros((4, 4, 4), np.float32), [0.0], device="gpu")

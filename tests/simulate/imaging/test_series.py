@@ -150,6 +150,17 @@ def test_scaled_noise_is_in_the_tilt_series_as_well(scene):
     assert (faint[10] - clear[10]).std() > 3 * clear[10].std()
 
 
+def test_what_was_drawn_and_how_the_noise_was_scaled_is_told(scene):
+    plain, faint, clear = (taken(scene, **asked).params for asked in ({}, {"snr_volume": 0.01}, {"snr_volume": 1.0}))
+    assert plain["noise_scale"] == 1.0
+    assert faint["noise_scale"] == pytest.approx(10 * clear["noise_scale"], rel=1e-3)
+    assert "beam_damage_snr" not in plain
+    drawn = taken(scene, beam_damage_snr=(0.6, 1.4), astigmatism_um=0.5)
+    assert 0.6 <= drawn.params["beam_damage_snr"] <= 1.4
+    assert drawn.params["astigmatism_um"] == drawn.exposures.astigmatism_um != 0
+    assert drawn.params["astigmatism_deg"] == drawn.exposures.astigmatism_deg
+
+
 def test_misalignment_blurs_and_is_not_undone(scene):
     settings = {"poisson": False, "defocus_jitter_um": 0.0}
     sharp = taken(scene, **settings)
@@ -196,7 +207,7 @@ def test_a_real_series_lends_its_spectrum(scene, tmp_path):
     rough = 100 + 20 * ndimage.gaussian_filter(rough, (0, 1, 1))
     write_mrc(tmp_path / "real.mrc", rough.astype(np.float32), 12.0)
     series = taken(scene, spectrum_file=tmp_path / "real.mrc", write_tilt_series=True).tilt_series
-    wanted, matched = spectra_of(rough, 12.0), spectra_of(series, 10.0)
+    wanted, matched = spectra_of(rough, 12.0, np.zeros(5)), spectra_of(series, 10.0, np.zeros(len(series)))
     inside = matched.frequencies < wanted.frequencies[-1]
     expected = np.interp(matched.frequencies[inside], wanted.frequencies, wanted.power.mean(0))
     assert np.median(np.abs(np.log(matched.power.mean(0)[inside] / expected))) < 0.3
@@ -212,12 +223,23 @@ def test_the_same_seed_takes_the_same_image_with_any_number_of_threads(scene, mo
     assert one.reconstruction.dtype == np.float32
 
 
+def test_a_bare_ramp_lets_more_detail_through_than_a_soft_one(scene):
+    soft, bare = (np.abs(np.fft.rfftn(taken(scene, poisson=False, hann=hann).clean)) for hann in (True, False))
+    k = np.hypot(np.fft.fftfreq(SHAPE[1])[:, None], np.fft.rfftfreq(SHAPE[2])[None])
+    fine, coarse = (bare[0][band].sum() / soft[0][band].sum() for band in (k > 0.4, (k > 0.02) & (k < 0.1)))
+    assert fine > 3
+    assert coarse == pytest.approx(1.0, abs=0.02)
+
+
 def test_tilts_come_from_a_file(scene, tmp_path):
     (tmp_path / "a.tlt").write_text("-40\n-20\n0\n20\n40.5\n")
     assert taken(scene, tilt_file=tmp_path / "a.tlt").geometry.tilts_deg.tolist() == [-40, -20, 0, 20, 40.5]
     (tmp_path / "b.tlt").write_text("-40\nmany\n")
     with pytest.raises(InputError, match=r"b\.tlt"):
         taken(scene, tilt_file=tmp_path / "b.tlt")
+    (tmp_path / "d.tlt").write_text("-40\n0\n0\n")
+    with pytest.raises(InputError, match=r"d\.tlt: tilts: expected at least 3 different angles"):
+        taken(scene, tilt_file=tmp_path / "d.tlt")
     (tmp_path / "c.txt").write_text("0\n")
     with pytest.raises(InputError, match=r"c\.txt"):
         taken(scene, tilt_file=tmp_path / "c.txt")
