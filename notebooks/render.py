@@ -30,6 +30,7 @@ from cryoembed.plot.picture import page_to_png
 HERE = Path(__file__).resolve().parent
 FIGURE, PICTURE = "application/vnd.plotly.v1+json", "image/png"
 WIDTH_PX, RIM_PX = 960, 8
+COLOURS = 32
 
 
 def sources() -> list[Path]:
@@ -90,11 +91,13 @@ def add_pictures(notebook: nbformat.NotebookNode) -> int:
 
 
 def _cropped(picture: Path) -> bytes:
-    """The PNG without its white rim, in 256 colours that keep rare ones: rings on grey slices."""
+    """The PNG without its white rim, in few colours that keep rare ones: rings on grey slices; noise takes less room."""
     image = Image.open(picture).convert("RGB")
     image = ImageOps.expand(image.crop(ImageChops.invert(image).getbbox()), RIM_PX, "white")
     stream = io.BytesIO()
-    image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+    image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        stream, "PNG", optimize=True
+    )
     return stream.getvalue()
 
 

@@ -13,7 +13,9 @@ import pytest
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 NAMES = ("01_simulate", "02_pretrain", "03_index", "04_query", "05_clusters_umap")
-FIGURES = {"01_simulate": 4, "02_pretrain": 4, "03_index": 3, "04_query": 4, "05_clusters_umap": 3}
+FIGURES = {"01_simulate": 9, "02_pretrain": 4, "03_index": 3, "04_query": 4, "05_clusters_umap": 3}
+HAVE_REAL = (NOTEBOOKS.parents[1] / "shared/data/tomograms/emp10499").is_dir()
+NEED_REAL = {"01_simulate": 3}  # figures that are left out without it
 WEIGHTS = ("voxel_small", "subtomogram_small")
 NEED_WEIGHTS = NAMES[2:]
 
@@ -69,7 +71,7 @@ def test_notebook_runs_and_shows_figures(name: str, folder: Path) -> None:
     _skip_without_weights(name)
     notebook = render.execute(render.read_source(NOTEBOOKS / f"{name}.py"), folder)
     shown = render.figures(notebook)
-    assert len(shown) == FIGURES[name]
+    assert len(shown) == FIGURES[name] - (0 if HAVE_REAL else NEED_REAL.get(name, 0))
     assert all(bundle[render.FIGURE]["data"] for bundle in shown)  # something is drawn in each
     assert not _errors(notebook)
 

@@ -1,147 +1,187 @@
 """Does a simulated tomogram look like a recorded one? EMPIAR-10499 series 00254 beside a simulated cell, in numbers.
 
-    python -m tests.benchmark.realism ../shared/data/tomograms/emp10499 --out runs/realism
+    python -m tests.benchmark.realism ../shared/data/tomograms/emp10499 --out runs/realism --picture docs/real_and_simulated.png
 
 Simulates `configs/simulate_cell.yaml` (the acquisition of that series), with the spectrum as the physics gives it and
 with it matched ring by ring to the recorded series, and prints
 
 - mean and s.d. of each tilt and the radial power of the untilted image, and by which factor they differ (the unit of
   intensity, one number, is taken from the untilted mean);
-- the AUC of a small convolutional network that is told to separate real from simulated crops of 64 voxels, trained on
-  one half of both volumes and tested on the other: 0.5 could not tell them apart, 1 always can.
+- the AUC of a small convolutional network that is told to separate real from simulated crops of 64 voxels inside of the
+  cells (`critic`): 0.5 could not tell them apart, 1 always can. As a control, the recorded volume is compared with
+  itself (left and right of the middle of the cell), and two simulated cells with each other.
+
+Both series go through the same reconstruction (ramp x soft Hann x dose weight). The recorded images are turned by 4.3
+degrees and shifted on the way; the simulated ones are laid as they lay first, so that interpolation tells nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import torch
-from sklearn.metrics import roc_auc_score
-from torch import Tensor, nn
+from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from cryoembed.config import load_config
-from cryoembed.evaluate.realism import fold, series_statistics
+from cryoembed.evaluate.realism import SeriesStatistics, fold, series_statistics
 from cryoembed.evaluate.table import as_text
 from cryoembed.io.mrc import read_mrc, write_mrc
 from cryoembed.recipes.simulate import SimulateConfig
 from cryoembed.simulate.dataset import simulate_model
-from cryoembed.training.config import TrainConfig
-from cryoembed.training.fit import fit
+from tests.benchmark.critic import Effort, separability
+from tests.benchmark.reconstruct_emp10499 import CROP, PIXEL, read_series
+from tests.benchmark.recorded import DEPTH, Mask, Volume, laid_as, rebuilt, recorded_cell
 
 CONFIG = Path(__file__).parents[2] / "configs/simulate_cell.yaml"
-STACK, CROP = "00254_stack_f16.mrc", "00254_10A_crop.mrc"
-START, SHAPE = (72, 96, 96), (96, 448, 448)  # of the recorded crop in its volume
-EDGE, STEPS, TEST_CROPS = 64, 300, 400
-Volume = npt.NDArray[np.float32]
+STACK = "00254_stack_f16.mrc"
+ANOTHER = 10877  # the seed of a cell with a similar outline
+EVERY = slice(0, None, 5)
 
 
-class Critic(nn.Module):
-    """Tells real (1) from simulated (0) crops; as an objective it returns its loss."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (1, 8, 16, 32, 32)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Conv3d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(widths[-1], 1))
-
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Mean binary cross-entropy."""
-        scores = self.layers(batch["input"])[:, 0]
-        return {"loss": nn.functional.binary_cross_entropy_with_logits(scores, batch["real"])}
+def scaled_to(simulated: SeriesStatistics, real: SeriesStatistics) -> SeriesStatistics:
+    """In the unit of the recorded series."""
+    middle = len(real.mean) // 2
+    return simulated.scaled(real.mean[middle] / simulated.mean[middle])
 
 
-def crops(volume: Volume, count: int, generator: np.random.Generator, y_range: tuple[int, int]) -> Volume:
-    """(count, 1, 64, 64, 64) random crops with y inside the range, each of mean 0 and s.d. 1."""
-    found = []
-    for _ in range(count):
-        z, x = (int(generator.integers(size - EDGE + 1)) for size in (volume.shape[0], volume.shape[2]))
-        y = int(generator.integers(y_range[0], y_range[1] - EDGE + 1))
-        crop = volume[z : z + EDGE, y : y + EDGE, x : x + EDGE].astype(np.float32)
-        found.append((crop - crop.mean()) / crop.std())
-    return np.stack(found)[:, None]
+def tables(tilts_deg: npt.NDArray[np.float64], real: SeriesStatistics, ours: SeriesStatistics) -> str:
+    """Mean and s.d. of every fifth tilt, and the power of the middle one."""
+    middle = len(real.mean) // 2
+    curves = {
+        "mean, real": real.mean, "mean, simulated": ours.mean,
+        "s.d., real": real.standard_deviation, "s.d., simulated": ours.standard_deviation,
+    }  # fmt: skip
+    rows = [
+        {"tilt": f"{tilt:.0f}"} | {name: f"{curve[EVERY][at]:.1f}" for name, curve in curves.items()}
+        for at, tilt in enumerate(tilts_deg[EVERY])
+    ]
+    power = [
+        {"power at 0": name} | {f"{0.05 * at:.2f}": f"{value:.2f}" for at, value in enumerate(of.power[middle])}
+        for name, of in (("real", real), ("simulated", ours))
+    ]
+    return as_text(rows) + "\n\n" + as_text(power)
 
 
-def separability(real: Volume, simulated: Volume, folder: Path, *, seed: int = 0) -> float:
-    """AUC of a `Critic` on the half (along y) of both volumes that it was not trained on."""
-    half = real.shape[1] // 2
-
-    def draw(generator: np.random.Generator) -> dict[str, Tensor]:
-        parts = [crops(volume, 8, generator, (0, half)) for volume in (real, simulated)]
-        labels = np.repeat([1.0, 0.0], 8).astype(np.float32)
-        return {"input": torch.from_numpy(np.concatenate(parts)), "real": torch.from_numpy(labels)}
-
-    torch.manual_seed(seed)
-    critic = Critic()
-    config = TrainConfig(steps=STEPS, learning_rate=2e-3, warmup_steps=20, workers=1, seed=seed, checkpoint_every=STEPS)
-    fit(critic, draw, config, folder=folder)
-    critic.eval()
-    generator, scores = np.random.default_rng(seed + 1), []
-    with torch.inference_mode():
-        for volume in (real, simulated):
-            unseen = crops(volume, TEST_CROPS // 2, generator, (half, volume.shape[1]))
-            scores.append(torch.cat([critic.layers(part)[:, 0] for part in torch.from_numpy(unseen).split(20)]))
-    truth = np.repeat([1, 0], TEST_CROPS // 2)
-    return float(roc_auc_score(truth, torch.cat(scores).float().numpy()))
+def folds(ours: SeriesStatistics, real: SeriesStatistics) -> dict[str, float]:
+    """By which factors they differ at most: at the tilts and bins of the table, and at all of them."""
+    middle = len(real.mean) // 2
+    mean, spread = fold(ours.mean, real.mean), fold(ours.standard_deviation, real.standard_deviation)
+    power = fold(ours.power, real.power)
+    worst = {
+        "mean, every 5th tilt": mean[EVERY].max(),
+        "s.d., every 5th tilt": spread[EVERY].max(),
+        "power at 0": power[middle].max(),
+        "mean, all tilts": mean.max(),
+        "s.d., all tilts": spread.max(),
+        "power, all tilts": power.max(),
+        "power, all tilts, without the first bin": power[:, 1:].max(),
+        "share of all powers within 1.5": (power < 1.5).mean(),
+    }
+    return {name: round(float(value), 3) for name, value in worst.items()}
 
 
-def as_recorded(reconstruction: Volume, like: npt.NDArray[np.int8]) -> Volume:
-    """The recorded crop's part of a volume, stored as it is: 8-bit steps of the same s.d., so that these tell nothing."""
-    part = reconstruction[tuple(slice(a, a + n) for a, n in zip(START, SHAPE, strict=True))]
-    scaled = (part - part.mean()) * (like.std() / part.std()) + like.mean()
-    return np.clip(np.rint(scaled), -128, 127).astype(np.float32)
+def beside(real: Volume, ours: Volume, path: Path, thick: int = 5) -> None:
+    """Two slices of the same plane as one picture: real left, simulated right, the same grey levels in units of s.d."""
+    images = []
+    for volume in (real, ours):
+        middle = volume.shape[0] // 2
+        flat = volume[middle - thick // 2 : middle + thick // 2 + 1].mean(axis=0)
+        images.append((flat - np.median(flat)) / (np.percentile(flat, 84) - np.percentile(flat, 16)) * 2)
+    gap = np.full((images[0].shape[0], 8), 3.0)
+    sheet = np.clip((np.concatenate([images[0], gap, images[1]], axis=1) + 3) / 6, 0, 1) * 255
+    titled = Image.new("L", (sheet.shape[1], sheet.shape[0] + 22), 255)
+    titled.paste(Image.fromarray(sheet.astype(np.uint8)), (0, 22))
+    for at, title in ((4, "recorded: EMPIAR-10499, series 00254"), (images[0].shape[1] + 12, "simulated")):
+        ImageDraw.Draw(titled).text((at, 5), title, fill=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    titled.quantize(16).save(path, optimize=True)
+
+
+def run(
+    folder: Path,
+    structures: Path,
+    out: Path,
+    *,
+    config_path: Path = CONFIG,
+    picture: Path | None = None,
+    effort: Effort | None = None,
+) -> dict[str, dict[str, float]]:
+    """Simulate, compare and print; the volumes and `realism.json` are kept in ``out``."""
+    effort = Effort() if effort is None else effort
+    out.mkdir(parents=True, exist_ok=True)
+    images = np.asarray(read_mrc(folder / STACK)[0], dtype=np.float32)
+    real = series_statistics(images)
+    _, reported = read_series(folder)
+    basic = load_config(SimulateConfig, config_path, flags={"out": out, "structure_folder": structures.resolve()})
+    shape = basic.shape
+    # both in the frame of the sample, which lay a little inclined
+    geometry = replace(reported, tilts_deg=basic.imaging.planned_tilts_deg())
+    recorded = rebuilt(images, geometry, shape)[DEPTH]
+    write_mrc(out / "recorded.mrc", recorded, PIXEL)
+    cells = {"recorded": (recorded, recorded_cell(shape)[DEPTH])}
+    matching = {"spectrum_file": (folder / STACK).resolve(), "spectrum_pixel": PIXEL}
+    figures: dict[str, dict[str, float]] = {}
+    for name, imaging, seed in (
+        ("physics", {}, basic.seed),
+        ("matched", matching, basic.seed),
+        ("another cell", {}, ANOTHER),
+    ):
+        config = basic.model_copy(update={"imaging": basic.imaging.model_copy(update=imaging), "seed": seed})
+        scene, imaged = simulate_model(config, 0)
+        assert imaged.tilt_series is not None
+        assert scene.cell_mask is not None
+        volume = rebuilt(laid_as(imaged.tilt_series, geometry), geometry, shape)[DEPTH]
+        inside = ndimage.binary_erosion(scene.cell_mask[DEPTH], iterations=6)  # without the membrane
+        cells[name] = volume, inside
+        write_mrc(out / f"{name.replace(' ', '_')}.mrc", volume, PIXEL)
+        write_mrc(out / f"{name.replace(' ', '_')}_series.mrc", imaged.tilt_series, PIXEL)
+        ours = scaled_to(series_statistics(imaged.tilt_series), real)
+        figures[name] = folds(ours, real)
+        print(f"\n{name}\n{tables(reported.tilts_deg, real, ours)}\n\nlargest factors: {json.dumps(figures[name])}")
+    if picture is not None:
+        crop = slice(CROP[1], CROP[1] + 448), slice(CROP[2], CROP[2] + 448)
+        beside(recorded[:, *crop], cells["physics"][0][:, *crop], picture)
+    figures["auc"] = aucs(cells, out, effort)
+    (out / "realism.json").write_text(json.dumps(figures, indent=1) + "\n")
+    return figures
+
+
+def aucs(cells: dict[str, tuple[Volume, Mask]], out: Path, effort: Effort) -> dict[str, float]:
+    """Of every pair that is of interest."""
+    volume, inside = cells["recorded"]
+    # the two sides of the recorded cell, by the middle of every row
+    middle = np.array([np.median(np.flatnonzero(row)) if row.any() else 0 for row in inside[0]])
+    left = inside & (np.arange(inside.shape[2]) < middle[:, None])
+    pairs = {
+        "real against simulated": (cells["recorded"], cells["physics"]),
+        "real against simulated, matched": (cells["recorded"], cells["matched"]),
+        "control: left against right side of the real cell": ((volume, left), (volume, inside & ~left)),
+        "control: simulated against another simulated": (cells["physics"], cells["another cell"]),
+    }
+    found = {}
+    for at, (name, (one, other)) in enumerate(pairs.items()):
+        found[name] = round(separability(one, other, out / f"critic_{at}", effort), 3)
+        print(f"AUC, {name}: {found[name]:.3f} ({effort.steps} steps of {2 * effort.batch} crops)", flush=True)
+    return found
 
 
 def main() -> None:
-    """Print the tables and keep the volumes."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="with 00254_stack_f16.mrc and its side files")
+    parser.add_argument("--structures", type=Path, help="with maps/10A/4v4r.mrc*; default: two folders up")
     parser.add_argument("--out", type=Path, default=Path("runs/realism"))
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    recorded, _ = read_mrc(arguments.folder / STACK)
-    crop, _ = read_mrc(arguments.folder / CROP)
-    real = series_statistics(recorded)
-    figures: dict[str, object] = {}
-    for name, match in (("physics", None), ("matched", arguments.folder / STACK)):
-        config = load_config(SimulateConfig, CONFIG, flags={"out": arguments.out})
-        imaging = config.imaging.model_copy(update={"match_spectrum": match})
-        _, imaged = simulate_model(config.model_copy(update={"imaging": imaging}), 0)
-        write_mrc(arguments.out / f"{name}_series.mrc", imaged.tilt_series, config.voxel_size)
-        write_mrc(arguments.out / f"{name}.mrc", imaged.reconstruction, config.voxel_size)
-        simulated = series_statistics(imaged.tilt_series)
-        middle = len(real.mean) // 2
-        simulated = simulated.scaled(real.mean[middle] / simulated.mean[middle])
-        every = slice(0, None, 5)
-        table = pd.DataFrame(
-            {
-                "tilt": np.round(np.asarray(imaged.geometry.tilts_deg)[every], 1),
-                "mean, real": real.mean[every], "simulated": simulated.mean[every],
-                "s.d., real": real.standard_deviation[every], "simulated ": simulated.standard_deviation[every],
-            }
-        ).round(2)  # fmt: skip
-        power = pd.DataFrame({"real": real.power[middle], "simulated": simulated.power[middle]}).round(2).T
-        worst = {
-            "mean": fold(simulated.mean, real.mean).max(),
-            "s.d.": fold(simulated.standard_deviation, real.standard_deviation).max(),
-            "power at 0 deg": fold(simulated.power[middle], real.power[middle]).max(),
-            "power, all tilts": fold(simulated.power, real.power).max(),
-        }
-        auc = separability(
-            crop.astype(np.float32), as_recorded(imaged.reconstruction, crop), arguments.out / f"critic_{name}"
-        )
-        print(f"\n{name}\n{as_text(table)}\n\n{as_text(power)}\n")
-        print("largest factor between real and simulated: " + ", ".join(f"{k} {v:.2f}" for k, v in worst.items()))
-        print(f"AUC real against simulated: {auc:.3f}")
-        figures[name] = {**{key: round(float(value), 3) for key, value in worst.items()}, "auc": round(auc, 3)}
-    (arguments.out / "realism.json").write_text(json.dumps(figures, indent=1) + "\n")
+    parser.add_argument("--picture", type=Path, help="PNG of slices side by side")
+    parser.add_argument("--steps", type=int, default=Effort.steps, help="of training each network")
+    settings = parser.parse_args()
+    structures = settings.structures or settings.folder.resolve().parents[1]
+    effort = Effort(steps=settings.steps)
+    run(settings.folder, structures, settings.out, picture=settings.picture, effort=effort)
 
 
 if __name__ == "__main__":

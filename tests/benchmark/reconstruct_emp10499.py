@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy import ndimage
 
+from cryoembed.evaluate.beads import bead_widths
 from cryoembed.io.mrc import read_mrc
 from cryoembed.io.tilt_series import read_tilts
 from cryoembed.plot.image import to_grey
@@ -73,37 +73,6 @@ def bin2(volume: Array) -> Array:
 def correlation(a: Array, b: Array) -> float:
     """Pearson's, over all voxels."""
     return float(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1])
-
-
-def bead_widths(volume: Array, positions_zyx: Array, voxel: float, around: float = 100.0) -> Array:
-    """(n, 2) full width at half maximum in A along y and x of the dark beads near the positions (voxels)."""
-    reach = round(around / voxel)
-    smooth_px = 20.0 / voxel
-    widths = []
-    for position in np.round(positions_zyx).astype(int):
-        low = np.maximum(position - 3 * reach, 0)
-        box = -np.asarray(volume[tuple(slice(a, b) for a, b in zip(low, position + 3 * reach + 1, strict=True))], "f4")
-        near = tuple(slice(max(p - q - reach, 0), p - q + reach + 1) for p, q in zip(position, low, strict=True))
-        found = np.unravel_index(np.argmax(ndimage.gaussian_filter(box, smooth_px)[near]), box[near].shape)
-        z, y, x = (int(a) + s.start for a, s in zip(found, near, strict=True))
-        base = np.median(box[z])
-        widths.append([voxel * half_width(line - base, at) for line, at in ((box[z, :, x], y), (box[z, y], x))])
-    return np.array(widths)
-
-
-def half_width(profile: Array, at: int) -> float:
-    """Width of the peak near an index at half of its height, linear between samples; NaN if it runs out of the line."""
-    at = at - 1 + int(np.argmax(profile[at - 1 : at + 2]))
-    half = profile[at] / 2
-    edges = []
-    for step in (-1, 1):
-        i = at
-        while 0 <= i < len(profile) and profile[i] > half:
-            i += step
-        if not 0 <= i < len(profile):
-            return float("nan")
-        edges.append(i - step * (half - profile[i]) / (profile[i - step] - profile[i]))
-    return float(edges[1] - edges[0])
 
 
 def picture(ours: Array, theirs: Array, path: Path, thick: int = 5) -> None:
