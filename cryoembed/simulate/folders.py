@@ -21,9 +21,16 @@ from cryoembed.io.atomic import replacing, replacing_folder, sweep_folder
 from cryoembed.io.mrc import write_mrc
 from cryoembed.io.shrec import cube_offset, in_cube, write_model
 from cryoembed.simulate.cost import check_disk, cost
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_model, split_of
+from cryoembed.simulate.dataset import (
+    DatasetConfig,
+    imaging_of,
+    settings_digest,
+    shared_templates,
+    simulate_model,
+    split_of,
+)
 from cryoembed.simulate.density.template import Split, Template
-from cryoembed.simulate.imaging.series import Imaged
+from cryoembed.simulate.imaging.series import Imaged, check_files
 from cryoembed.simulate.scene.truth import STRUCTURES, Scene
 
 logger = logging.getLogger(__name__)
@@ -90,8 +97,10 @@ def simulate_dataset(
     kept = [name for index, name in enumerate(names) if _complete(out / name, config, index)]
     todo = [index for index, name in enumerate(names) if name not in kept]
     needed = cost(config, len(todo))
-    logger.info("simulate: %d models to make, %d complete; %s", len(todo), len(kept), needed.text(processes))
+    logger.info("simulate: %d models to make, %d complete; %s", len(todo), len(kept), needed.text(processes, threads))
     check_disk(out, needed.disk_gb)
+    for index in todo:
+        check_files(imaging_of(config, index))
     sweep_folder(out)
     particles = 0
     try:

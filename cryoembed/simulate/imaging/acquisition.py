@@ -75,6 +75,7 @@ class DetectorSettings(Config):
     oversampling: float = Field(default=2.0, ge=1)  # camera pixels along one voxel
     poisson: bool = True
     beam_damage_snr: Range | None = None  # white noise of the sample, a ratio of variances; SHREC 2021: 0.6 to 1.4
+    beam_damage_pixel: Annotated[float, Field(gt=0)] | None = None  # A, in which it is white; null: voxel size
     spectrum_file: Path | None = None  # a real tilt series that lends its radial amplitudes
     spectrum_pixel: Annotated[float, Field(gt=0)] | None = None  # A; null: as its header says
     snr_particle: Range | None = None
@@ -142,6 +143,8 @@ class ImagingConfig(TiltSettings, OpticsSettings, DetectorSettings, Reconstructi
             raise ValueError("mean_free_path: give 0 (no attenuation) or a range that starts above 0")
         if self.model == "multislice" and not self.ctf:
             raise ValueError("multislice has a lens; set ctf: true or model: weak_phase")
+        if self.beam_damage_pixel is not None and self.beam_damage_snr is None:
+            raise ValueError("beam_damage_pixel needs beam_damage_snr")
         if self.spectrum_pixel is not None and self.spectrum_file is None:
             raise ValueError("spectrum_pixel needs spectrum_file")
 

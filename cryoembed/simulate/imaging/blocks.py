@@ -19,7 +19,7 @@ def row_blocks(height: int, size: int) -> list[slice]:
 
 def in_threads(work: Callable[[slice], None], blocks: Iterable[slice], threads: int | None) -> None:
     """Run ``work`` on every block; the work itself must let go of the GIL."""
-    count = _usable_threads() if threads is None else max(int(threads), 1)
+    count = usable_threads() if threads is None else max(int(threads), 1)
     if count == 1:
         for block in blocks:
             work(block)
@@ -38,5 +38,6 @@ def check_out(out: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> np
     return out
 
 
-def _usable_threads() -> int:
+def usable_threads() -> int:
+    """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

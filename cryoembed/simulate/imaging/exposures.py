@@ -68,8 +68,7 @@ def draw_exposures(
         If there are fewer than three angles, or they repeat or lie beyond 90 degrees.
     """
     planned = np.sort(np.asarray(planned_deg, dtype=np.float64))
-    if len(planned) < _LEAST or not np.abs(planned).max() <= 90 or not np.diff(planned).min() > 0:
-        raise InputError(f"tilts: expected at least {_LEAST} different angles between -90 and 90, got {planned}")
+    check_tilts(planned)
     count = len(planned)
     defocus = generator.uniform(*config.defocus_um)
     dose = generator.uniform(*config.dose)
@@ -104,6 +103,13 @@ def draw_exposures(
         shift_sd=float(shift_sd),
         misalignment=misalignment.subset(kept),
     )
+
+
+def check_tilts(planned_deg: Floats, source: str = "tilts") -> None:
+    """Raise an `InputError` unless these are several different angles up to 90 degrees."""
+    planned = np.sort(planned_deg)
+    if len(planned) < _LEAST or not np.abs(planned).max() <= 90 or not np.diff(planned).min() > 0:
+        raise InputError(f"{source}: expected at least {_LEAST} different angles between -90 and 90, got {planned}")
 
 
 def acquisition_order(tilts_deg: Floats, scheme: str) -> npt.NDArray[np.intp]:

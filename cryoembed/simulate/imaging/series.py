@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
-from cryoembed.io.mrc import read_mrc
+from cryoembed.io.mrc import read_mrc, read_mrc_header
+from cryoembed.io.mrc_header import MrcHeader
 from cryoembed.io.tilt_series import read_tilts
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from cryoembed.simulate.imaging.exposures import Exposures, draw_exposures
+from cryoembed.simulate.imaging.exposures import Exposures, check_tilts, draw_exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 from cryoembed.simulate.imaging.reconstruction import measured_snr, reconstructed, snr_region
 from cryoembed.simulate.imaging.spectrum import Spectra, spectra_of
@@ -131,22 +132,35 @@ def _params(exposures: Exposures) -> dict[str, float]:
     }
 
 
+def check_files(config: ImagingConfig) -> None:
+    """Raise an `InputError` if a file of the settings can't be used: quick, for before the first sample is made."""
+    _planned_tilts(config)
+    if config.spectrum_file is not None:
+        _spectrum_pixel(config, read_mrc_header(config.spectrum_file))
+
+
 def _planned_tilts(config: ImagingConfig) -> npt.NDArray[np.float64]:
     """(t,) angles, from the file where there is one: those that its user kept."""
     if config.tilt_file is None:
         return config.planned_tilts_deg()
     table = read_tilts(config.tilt_file)
-    return table.tilts_deg if table.used is None else table.tilts_deg[table.used]
+    planned = table.tilts_deg if table.used is None else table.tilts_deg[table.used]
+    check_tilts(planned, str(config.tilt_file))
+    return planned
 
 
 def _wanted_spectra(config: ImagingConfig) -> Spectra | None:
     if config.spectrum_file is None:
         return None
     images, header = read_mrc(config.spectrum_file)
+    return spectra_of(images, _spectrum_pixel(config, header))
+
+
+def _spectrum_pixel(config: ImagingConfig, header: MrcHeader) -> float:
     pixel = header.voxel_size_zyx[2] if config.spectrum_pixel is None else config.spectrum_pixel
     if not pixel > 0:
         raise InputError(f"{config.spectrum_file} states no pixel size; give spectrum_pixel")
-    return spectra_of(images, pixel)
+    return float(pixel)
 
 
 def _thinned(occupancy: npt.NDArray[np.generic] | None, binning: int) -> npt.NDArray[np.generic] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.alignment import align
+from cryoembed.simulate.imaging.blocks import usable_threads
 from cryoembed.simulate.imaging.correction import correct
 from cryoembed.simulate.imaging.detector import Detector, count, filtered
 from cryoembed.simulate.imaging.exposures import Exposures
@@ -80,7 +80,9 @@ def take_tilt_series(
         electrons = _displaced(seen, exposures, tilt)
         parts: list[Image] = [detector.noise_free(electrons)]
         if noisy:
-            halves = _recorded(electrons, config, detector, exposures.beam_damage_snr, own)
+            halves = _recorded(
+                electrons, config, detector, _damage_spread(electrons, voxel_size, config, exposures), own
+            )
             parts += [np.asarray(half - parts[0] / 2) for half in halves]
         if spectra is not None:
             place = tilt / max(tilts - 1, 1)
@@ -94,7 +96,7 @@ def take_tilt_series(
             stacks[2][tilt] = parts[1] + parts[2]
             stacks[3][tilt], stacks[4][tilt] = corrected[1:]
 
-    workers = _usable_threads() if threads is None else max(int(threads), 1)
+    workers = usable_threads() if threads is None else max(int(threads), 1)
     with ThreadPoolExecutor(min(workers, _SLAB_WORKERS) if config.model == "multislice" else workers) as pool:
         for _ in pool.map(take, range(tilts)):
             pass
@@ -154,16 +156,24 @@ def _displaced(image: Image, exposures: Exposures, tilt: int) -> Image:
     return image if geometry.is_aligned else align(image[None], geometry)[0]
 
 
+def _damage_spread(electrons: Image, voxel_size: float, config: ImagingConfig, exposures: Exposures) -> float:
+    """S.d. per pixel of the sample's own noise.
+
+    SHREC 2021 adds it at 5 A and bins to 10 A: white noise in finer pixels keeps only ``pixel / voxel`` of its s.d.
+    """
+    if not np.isfinite(exposures.beam_damage_snr):
+        return 0.0
+    pixel = config.beam_damage_pixel or voxel_size
+    spread = np.std(electrons, dtype=np.float64) / np.sqrt(exposures.beam_damage_snr)
+    return float(spread * pixel / voxel_size)
+
+
 def _recorded(
-    electrons: Image, config: ImagingConfig, detector: Detector, damage_snr: float, generator: np.random.Generator
+    electrons: Image, config: ImagingConfig, detector: Detector, damage_spread: float, generator: np.random.Generator
 ) -> list[Image]:
     """Two halves of the camera's image, each of half of the electrons."""
-    if np.isfinite(damage_snr):  # the sample's own noise, the same in both halves
-        spread = np.std(electrons, dtype=np.float64) / np.sqrt(damage_snr)
-        electrons = electrons + np.float32(spread) * generator.standard_normal(electrons.shape, dtype=np.float32)
+    if damage_spread > 0:  # the sample's own noise, the same in both halves
+        noise = generator.standard_normal(electrons.shape, dtype=np.float32)
+        electrons = electrons + np.float32(damage_spread) * noise
     half = np.asarray(detector.arriving(electrons) / 2, dtype=np.float32)
     return [detector.shown(count(half, generator) if config.poisson else half) for _ in range(2)]
-
-
-def _usable_threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
