@@ -10,10 +10,12 @@ from pathlib import Path
 
 from cryoembed.io.atomic import sweep_folder
 from cryoembed.simulate.cost import check_disk, cost
-from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate_model, split_of
+from cryoembed.simulate.dataset import DatasetConfig, imaging_of, shared_templates, simulate_model, split_of
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.digest import settings_digest
 from cryoembed.simulate.finished import finished, relabel
+from cryoembed.simulate.imaging.real_spectra import check_spectrum
+from cryoembed.simulate.imaging.series import planned_tilts
 from cryoembed.simulate.model_files import write_model_files
 
 logger = logging.getLogger(__name__)
@@ -77,8 +79,12 @@ def simulate_dataset(
     kept = [name for name, record in zip(names, records, strict=True) if record is not None]
     todo = [index for index, record in enumerate(records) if record is None]
     needed = cost(config, len(todo))
-    logger.info("simulate: %d models to make, %d complete; %s", len(todo), len(kept), needed.text(processes))
+    logger.info("simulate: %d models to make, %d complete; %s", len(todo), len(kept), needed.text(processes, threads))
     check_disk(out, needed.disk_gb)
+    for index in todo:
+        imaging = imaging_of(config, index)
+        planned_tilts(imaging)
+        check_spectrum(imaging)
     sweep_folder(out)
     for index, record in enumerate(records):
         if record is not None:

@@ -75,6 +75,7 @@ class DetectorSettings(Config):
     oversampling: float = Field(default=2.0, ge=1)  # camera pixels along one voxel
     poisson: bool = True
     beam_damage_snr: Range | None = None  # white noise of the sample, a ratio of variances; SHREC 2021: 0.6 to 1.4
+    beam_damage_pixel: Annotated[float, Field(gt=0)] | None = None  # A, in which it is white; null: voxel size
     spectrum_file: Path | None = None  # a real tilt series that lends its radial amplitudes
     spectrum_tilts: Path | None = None  # its angles; null: a .tlt or .rawtlt beside it, or evenly spread
     spectrum_pixel: Annotated[float, Field(gt=0)] | None = None  # A; null: as its header says
@@ -151,6 +152,8 @@ class ImagingConfig(TiltSettings, OpticsSettings, DetectorSettings, Reconstructi
         for name in ("spectrum_pixel", "spectrum_tilts"):
             if getattr(self, name) is not None and self.spectrum_file is None:
                 raise ValueError(f"{name} needs spectrum_file")
+        if self.beam_damage_pixel is not None and self.beam_damage_snr is None:
+            raise ValueError("beam_damage_pixel needs beam_damage_snr")
 
     def _check_tilts(self) -> None:
         if self.tilts_deg is not None and self.tilt_file is not None:

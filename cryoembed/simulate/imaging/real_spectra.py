@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
-from cryoembed.io.mrc import read_mrc
+from cryoembed.io.mrc import read_mrc, read_mrc_header
+from cryoembed.io.mrc_header import MrcHeader
 from cryoembed.io.tilt_series import read_tilts
 from cryoembed.io.tilt_table import TiltTable
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
@@ -22,6 +23,12 @@ _BESIDE = (".tlt", ".rawtlt")
 def tilts_beside(images: Path) -> Path | None:
     """The .tlt or .rawtlt file of the same name, if there is one."""
     return next((path for suffix in _BESIDE if (path := images.with_suffix(suffix)).is_file()), None)
+
+
+def check_spectrum(config: ImagingConfig) -> None:
+    """Raise an `InputError` if ``spectrum_file`` can't be used: by its header alone, before the first sample is made."""
+    if config.spectrum_file is not None:
+        _pixel(config, read_mrc_header(config.spectrum_file))
 
 
 def real_spectra(config: ImagingConfig, planned_deg: npt.NDArray[np.float64]) -> Spectra:
@@ -38,9 +45,7 @@ def real_spectra(config: ImagingConfig, planned_deg: npt.NDArray[np.float64]) ->
     file = config.spectrum_file
     assert file is not None
     images, header = read_mrc(file)
-    pixel = header.voxel_size_zyx[2] if config.spectrum_pixel is None else config.spectrum_pixel
-    if not pixel > 0:
-        raise InputError(f"{file} states no pixel size; give spectrum_pixel")
+    pixel = _pixel(config, header)
     path = config.spectrum_tilts or tilts_beside(file)
     if path is None:
         first, last = float(planned_deg.min()), float(planned_deg.max())
@@ -60,3 +65,10 @@ def real_spectra(config: ImagingConfig, planned_deg: npt.NDArray[np.float64]) ->
         return spectra_of(images if table.used is None else images[used], pixel, table.tilts_deg[used])
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
+
+
+def _pixel(config: ImagingConfig, header: MrcHeader) -> float:
+    pixel = header.voxel_size_zyx[2] if config.spectrum_pixel is None else config.spectrum_pixel
+    if not pixel > 0:
+        raise InputError(f"{config.spectrum_file} states no pixel size; give spectrum_pixel")
+    return float(pixel)

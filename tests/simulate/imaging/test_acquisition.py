@@ -30,6 +30,7 @@ def test_one_number_stands_for_a_range():
         ({"defocus_um": (5.0, 2.0)}, "backwards"),
         ({"snr_particle": (0.0, 0.2)}, "positive"),
         ({"beam_damage_snr": (-1.0, 0.2)}, "positive"),
+        ({"beam_damage_pixel": 5.0}, "needs beam_damage_snr"),
         ({"dose": -5.0}, "negative"),
         ({"dose": 0.0}, "damage: false"),
         ({"dose": 1e12}, "at most"),

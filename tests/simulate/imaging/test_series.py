@@ -193,6 +193,14 @@ def test_beam_damage_noise_is_shared_by_the_halves(scene):
     assert np.corrcoef(even.ravel(), odd.ravel())[0, 1] > 0.2
 
 
+def test_noise_that_was_white_in_finer_pixels_is_weaker_by_the_ratio_of_the_pixels(scene):
+    spreads = []
+    for pixel in (None, 5.0):
+        imaged = taken(scene, beam_damage_snr=0.05, beam_damage_pixel=pixel, poisson=False)
+        spreads.append((imaged.reconstruction - imaged.clean).std())
+    assert spreads[1] == pytest.approx(spreads[0] / 2, rel=0.05)
+
+
 def test_binning_keeps_the_frame(scene):
     fine, coarse = (taken(scene, 0, 5.0, binning=binning, poisson=False) for binning in (1, 2))
     assert coarse.clean.shape == (20, 32, 36)
