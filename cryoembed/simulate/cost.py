@@ -13,7 +13,8 @@ from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.threads import usable_threads
 
 # seconds of one core, measured by `python -m tests.benchmark.datasets` on 2 to 380 megavoxels
-START_S = 4.0  # Python, compiled code, species
+START_S = 3.0  # once: Python, compiled code, species
+MODEL_S = 0.5
 PLACE_S = 0.06  # per megavoxel: membranes, masks and some particles
 CROWD_S = 1.0  # per megavoxel filled to the brim; half as much, half the time
 STRING_S = 0.09  # per chain and model: DNA grows base by base
@@ -51,7 +52,7 @@ class Cost:
         rounds = -(-self.models // at_a_time)
         plural = "es" if at_a_time > 1 else ""
         return (
-            f"about {_time(rounds * each)}, {at_a_time * self.memory_gb:.1f} GB memory "
+            f"about {_time(START_S + rounds * each)}, {at_a_time * self.memory_gb:.1f} GB memory "
             f"({at_a_time} process{plural}), {self.disk_gb:.2f} GB disk"
         )
 
@@ -74,7 +75,7 @@ def cost(config: DatasetConfig, models: int) -> Cost:
     cube = 4 * max(config.shape) ** 3 / imaging.binning**3 / 1e9 if config.shrec_cube else 0.0  # one volume at a time
     return Cost(
         models=models,
-        seconds=START_S + sample + optical + WRITE_S * coarse * volumes,
+        seconds=MODEL_S + sample + optical + WRITE_S * coarse * volumes,
         memory_gb=MEMORY_GB + (fine * FINE_BYTES + coarse * COARSE_BYTES + pixels * IMAGE_BYTES) / 1e3 + cube,
         disk_gb=models * disk_bytes(config) / 1e9,
         shared=optical,

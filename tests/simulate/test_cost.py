@@ -31,6 +31,6 @@ def test_more_work_takes_longer_and_more_processes_more_memory():
     assert cost(config(imaging={"model": "multislice"}), 4).seconds > small.seconds
     four = Cost(models=4, seconds=100.0, memory_gb=2.0, disk_gb=8.0)
     assert four.text(1) == "about 7 min, 2.0 GB memory (1 process), 8.00 GB disk"
-    assert four.text(3) == "about 200 s, 6.0 GB memory (3 processes), 8.00 GB disk"
+    assert four.text(3) == "about 203 s, 6.0 GB memory (3 processes), 8.00 GB disk"
     assert "(2 processes)" in cost(config(), 2).text(8)
     assert "each" in large.text(None)
