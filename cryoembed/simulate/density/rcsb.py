@@ -16,6 +16,7 @@ from pathlib import Path
 from cryoembed.errors import InputError
 from cryoembed.io.atomic import replacing
 from cryoembed.simulate.density.cache import cache_folder
+from cryoembed.simulate.density.library import short_id
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ _CHUNK = 1 << 16
 
 
 def check_pdb_id(pdb_id: str) -> str:
-    """The id in lower case; `ValueError` if it is none."""
-    text = pdb_id.strip().lower()
+    """The id in lower case and its shortest form (`library.short_id`); `ValueError` if it is none."""
+    text = short_id(pdb_id)
     if not re.fullmatch(r"[1-9][a-z0-9]{3}|pdb_[0-9a-z]{8}", text):
         raise ValueError(
             f"pdb {pdb_id!r}: expected a PDB id of four characters such as 4ug0 (quote it: 1e10 is a number)"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from cryoembed.simulate.density.library import POINT_GROUP, group_order, known, library
 from cryoembed.simulate.density.molecule import read_molecule
+from cryoembed.simulate.density.rcsb import check_pdb_id
+from cryoembed.simulate.density.structure_spec import StructureSpec, split_of
 
 TEST_SPECIES = "1s3x 3qm1 3gl1 3h84 2cg9 3d2f 1u6g 3cf3 1bxn 1qvr 4cr2 5mrc 4v94".split()
 
@@ -31,7 +34,16 @@ def test_a_species_is_known_by_id_and_file_name(text):
     assert known(text).pdb == "4v4r"
 
 
-@pytest.mark.parametrize("text", ["4v4rx", "my_ribosome", "ribosome_4v4r", "", "9zzz"])
+@pytest.mark.parametrize("name", list(library()))
+def test_both_spellings_of_an_id_are_one_species(name):
+    for text in (name, f"pdb_0000{name}", f"PDB_0000{name.upper()}", f"pdb_0000{name}_chainA", f"pdb_0000{name}.cif"):
+        assert known(text) is library()[name]
+    assert check_pdb_id(f" PDB_0000{name.upper()}") == name
+    assert split_of(StructureSpec(pdb=f"pdb_0000{name}")) == library()[name].split
+    assert split_of(StructureSpec(path=Path(f"pdb_0000{name}.cif.gz"))) == library()[name].split
+
+
+@pytest.mark.parametrize("text", ["pdb_00011s3x", "4v4rx", "my_ribosome", "ribosome_4v4r", "", "9zzz"])
 def test_other_names_are_unknown(text):
     assert known(text) is None
 
