@@ -36,6 +36,7 @@ def write_model_files(
         "settings": digest,
         "split": split,
         "classes": list(scene.classes),
+        "species": dict(scene.splits),
         "contrast": config.imaging.contrast,
         "crowding": round(scene.crowding, 6),
         "missed": dict(scene.missed),

@@ -110,6 +110,7 @@ def compose(
         sample_mask=envelope.sample_mask,
         cell_mask=envelope.cell_mask,
         filaments=canvas.filaments(),
+        splits={template.name: template.split for template in templates},
     )
     if (text := shortfall(scene, config.crowding)) is not None:
         logger.warning("%s: %s", tomogram, text)
