@@ -24,6 +24,17 @@ def test_the_same_molecule_comes_out_of_atoms_and_of_a_map(tmp_path):
         assert np.abs(centre).max() < 0.05
 
 
+@pytest.mark.parametrize("name", ["4UPY.pdb.gz", "4v4r_30S.pdb.gz"])
+def test_atoms_and_map_of_a_complex_of_rna_and_protein_have_one_centre(shared_data, tmp_path, name):
+    """RNA is further over ice than protein: the centre of mass of the atoms is not that of the density."""
+    atoms = structure_template(StructureSpec(path=shared_data / "structures" / name), 10.0)
+    write_mrc(tmp_path / "a.mrc", np.pad(atoms.density, 4), 10.0)
+    of_map = structure_template(StructureSpec(path=tmp_path / "a.mrc", mass_kda=atoms.mass_kda, component="all"), 10.0)
+    offset = ndimage.center_of_mass(atoms.density) - np.array(atoms.box_vox // 2)
+    assert np.abs(offset).max() * 10.0 < 0.1
+    assert np.abs(of_map.origin_offset_zyx).max() < 0.5  # A: from the map's centre of mass to its box centre
+
+
 @pytest.mark.parametrize("voxel_size", [2.0, 5.0, 10.0, 20.0])
 def test_the_integral_is_the_mass_at_every_voxel_size(tmp_path, voxel_size):
     template = structure_template(StructureSpec(path=write_protein(tmp_path / "a.pdb")), voxel_size)
