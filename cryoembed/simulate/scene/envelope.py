@@ -80,7 +80,7 @@ def draw_envelope(config: EnvelopeConfig, shape: Shape, voxel_size: float, gener
     Raises
     ------
     InputError
-        If the sample may be thicker than the volume.
+        If the sample may be thicker than the volume, or nothing of it lies inside.
     """
     if config.kind == "full":
         return Envelope(shape[0])
@@ -124,6 +124,10 @@ def _cell(
     for index, height in enumerate(z):  # one slice at a time: distances take four times the room of masks
         distance = cell.distance(height.reshape(1, 1), y[:, None], x[None, :])
         inside[index], sample[index] = distance < 0, distance < _SKIN
+    if not inside.any():
+        raise InputError(
+            f"envelope: the cell lies outside of the volume ({away / 10:.0f} nm from its middle); lower offset_nm"
+        )
     film = generator.uniform(*config.ice_nm) * 10 / voxel_size
     if film > 0:
         half = np.maximum(film / 2, _tallest(inside, shape, _COVER / voxel_size))

@@ -70,6 +70,11 @@ def test_a_sample_thicker_than_the_volume_is_refused():
         draw(kind="slab", thickness_nm=[60, 100])
 
 
+def test_a_cell_outside_of_the_volume_is_refused():
+    with pytest.raises(InputError, match=r"outside of the volume \(200 nm from its middle\); lower offset_nm"):
+        draw(2, **{**CELL, "offset_nm": [200, 200]})
+
+
 @pytest.mark.parametrize(
     "wrong", [{"kind": "brick"}, {"thickness_nm": [80, 60]}, {"thickness_nm": [0, 60]}, {"tilt_deg": [0, 60]}]
 )
