@@ -32,6 +32,8 @@ class Species:
         Weights that ship with the package see train only.
     assembly
         The biological assembly that is meant; None takes the file as it is.
+    inward
+        Of membrane proteins whose large part, up in their aligned maps, lies inside of the cell (or in the matrix).
     """
 
     pdb: str
@@ -40,6 +42,7 @@ class Species:
     symmetry: str
     split: Split
     assembly: str | None
+    inward: bool
     notes: str
 
 
@@ -57,6 +60,7 @@ def library() -> dict[str, Species]:
             symmetry=row["symmetry"],
             split=cast(Split, row["split"]),
             assembly=row["assembly"] or None,
+            inward=row["inward"] == "yes",
             notes=row["notes"],
         )
     return found

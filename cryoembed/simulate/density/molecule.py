@@ -111,6 +111,14 @@ def read_molecule(path: Path, *, assembly: str | None = None, copies: int = 1) -
     names = np.array(chains)
     if assembly is None and copies > 1:
         assembly = next((item.name for item in structure.assemblies if operators(item) == copies), None)
+        if assembly is None and (held := sum(bool(chain.get_polymer()) for chain in structure[0])) < copies:
+            logger.warning(
+                "structure %s: it has %d chains and no assembly of %d copies, which its symmetry asks for; "
+                "taken as in the file (give a file with the assembly, or another symmetry)",
+                path,
+                held,
+                copies,
+            )
     parts = copies_of(structure, names, assembly, path)
     total = sum(len(part.matrices_zyx) * mass[part.rows].sum() for part in parts) / 1000
     return Molecule(

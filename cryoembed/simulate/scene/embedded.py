@@ -28,9 +28,9 @@ def place_membrane_proteins(
 ) -> dict[str, int]:
     """Place proteins (indices of templates, the largest first) at random on membranes; label -> how many found no place.
 
-    The template's z axis points out of vesicles and cells, either way on sheets; the turn about it is random. The
-    template's origin (``origin_offset_zyx`` from its centre of mass) lies on the middle of the membrane. Proteins take
-    the place of lipids (PolNet draws them over each other by maximum).
+    The template's z axis points out of vesicles and cells (``inward``: into them), either way on sheets; the turn about
+    it is random. The template's origin (``origin_offset_zyx`` from its centre of mass) lies on the middle of the
+    membrane. Proteins take the place of lipids (PolNet draws them over each other by maximum).
     """
     missed: dict[str, int] = {}
     failures = dict.fromkeys(plan, 0)
@@ -73,6 +73,7 @@ def _place(
         normals[mine] = membrane.surface.normals(points[mine])
         if membrane.two_sided:
             normals[mine] *= np.where(flips[mine], -1, 1)[:, None]
+    normals *= -1 if template.inward else 1
     for point, normal, turn, number in zip(points, normals, turns, chosen, strict=True):
         rotation = upright(normal, turn)
         position = (point - rotation.apply(template.origin_offset_zyx[::-1])[::-1]) / canvas.voxel_size

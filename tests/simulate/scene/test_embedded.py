@@ -53,6 +53,16 @@ def test_all_proteins_stand_on_the_membrane_and_point_out(dressed, mushroom):
     assert ((at - centre) / radius[:, None] * axis).sum(axis=1).min() > 0.999
 
 
+def test_proteins_that_face_inwards_do(make_config, mushroom):
+    config = make_config(shape=[60, 60, 60], membranes=[SPHERE], membrane_proteins=[6, 6])
+    scene = compose(config, [replace(mushroom, inward=True)], np.random.default_rng(5))
+    at, axis = origins(scene, mushroom)
+    outwards = at - scene.particles.positions_zyx[0]
+    outwards /= np.linalg.norm(outwards, axis=1)[:, None]
+    assert len(at) == 6
+    assert (outwards * axis).sum(axis=1).max() < -0.999
+
+
 def test_every_centre_carries_its_id_and_heads_lie_outside(dressed):
     assert truth_is_consistent(dressed)[1:].all()
     middle = dressed.particles.positions_zyx[0]
