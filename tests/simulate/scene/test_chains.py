@@ -8,7 +8,7 @@ import pytest
 from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import PhantomSpec, phantom
 from cryoembed.simulate.density.template import DENSITY_PER_KDA
-from cryoembed.simulate.scene import dna
+from cryoembed.simulate.scene import chains, dna
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.chains import ChainSpec, place_chains
 from cryoembed.simulate.scene.growth import Ground, grow
@@ -34,6 +34,17 @@ def chromatin():
     missed = place_chains(canvas, spec, np.random.default_rng(4), resolution=12.0, species={})
     assert missed == 0
     return canvas
+
+
+def test_where_no_chain_finds_room_few_are_looked_for(monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(chains, "grow", lambda *args: looked_for.append(grow(*args)) or looked_for[-1])
+    canvas = _canvas()
+    canvas.blocked[:] = True
+    spec = ChainSpec(count=(40, 40))
+    assert place_chains(canvas, spec, np.random.default_rng(0), resolution=12.0, species={}) == 40
+    assert not any(looked_for)
+    assert len(looked_for) == 5
 
 
 def test_each_string_and_each_nucleosome_has_an_id_of_its_own(chromatin):
