@@ -44,6 +44,7 @@ def simulate_dataset(
     each: Each = one_by_one,
     processes: int | None = 1,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> Written:
     """Write the models that ``out`` lacks; each folder appears whole or not at all.
 
@@ -61,6 +62,8 @@ def simulate_dataset(
         How many ``each`` runs at a time, for the estimate (None: unknown).
     threads
         Of each model's imaging; default all that the process may use.
+    device
+        Of each model's imaging, see `imaging.series.image`; no part of a model's settings.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def simulate_dataset(
     sweep_folder(out)
     particles = 0
     try:
-        for placed in each(partial(make_model, config, out, threads=threads), todo):
+        for placed in each(partial(make_model, config, out, threads=threads, device=device), todo):
             particles += placed
             progress(1)
     finally:  # of processes that were ended in the middle
@@ -86,10 +89,10 @@ def simulate_dataset(
     return Written(tuple(names[index] for index in todo), tuple(kept), particles)
 
 
-def make_model(config: DatasetConfig, out: Path, index: int, *, threads: int | None = None) -> int:
+def make_model(config: DatasetConfig, out: Path, index: int, *, threads: int | None = None, device: str = "cpu") -> int:
     """Simulate one model and write its folder; return how many particles it holds."""
     digest = settings_digest(config, index)
-    scene, imaged = simulate_model(config, index, _species(config), threads=threads)
+    scene, imaged = simulate_model(config, index, _species(config), threads=threads, device=device)
     write_model_files(out / f"model_{index}", scene, imaged, config, split_of(config, index), digest)
     return len(scene.particles)
 

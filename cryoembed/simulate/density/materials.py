@@ -1,7 +1,8 @@
 """What beams meet: electrostatic potential and absorption (imaginary potential) of ice, protein, membranes and gold.
 
 The interaction potential is ``V_el + i V_ab`` (SHREC 2021, section 2.1): the first shifts the phase of the electron
-wave, the second takes electrons out of the image (inelastic scattering, which the energy filter removes).
+wave, the second takes electrons out of the image (inelastic scattering, which the energy filter removes). The imaging
+takes the absorption of light matter as a share of its potential, the amplitude contrast; that of gold is from here.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.blocks import check_out, row_blocks
 from cryoembed.simulate.imaging.geometry import centre_index, tilt_vectors
+from cryoembed.simulate.imaging.splat_torch import back_project_rows, resolved
 from cryoembed.simulate.threads import in_threads
 
 Images = npt.NDArray[np.float32]
@@ -74,9 +75,8 @@ def back_project(
         )
     volume[:, : covered.start] = 0
     volume[:, covered.stop :] = 0
+    device = resolved(device)
     if device != "cpu":
-        from cryoembed.simulate.imaging.splat_torch import back_project_rows
-
         for rows in row_blocks(covered.stop - covered.start, 128):
             here = slice(rows.start + covered.start, rows.stop + covered.start)
             there = slice(here.start + shift, here.stop + shift)

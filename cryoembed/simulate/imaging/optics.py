@@ -58,9 +58,15 @@ def coherence(k: npt.ArrayLike, defocus_um: float, config: OpticsSettings) -> Fi
     source = np.pi * config.illumination_mrad * 1e-3 / length
     exponent = np.float32(blur**2 / (16 * np.log(2))) * frequency**4 + np.float32(source**2) * slope**2
     envelope = np.exp(-exponent)
-    if config.aperture_um > 0:
-        envelope *= frequency <= config.aperture_um * 0.5e-3 / (config.focal_length_mm * length)
+    envelope *= frequency <= aperture_end(config)
     return np.asarray(envelope, dtype=np.float32)
+
+
+def aperture_end(config: OpticsSettings) -> float:
+    """Spatial frequency (1/A) where the objective aperture ends: ``radius / (focal length lambda)``; infinite: none."""
+    if config.aperture_um == 0:
+        return float("inf")
+    return config.aperture_um * 0.5e-3 / (config.focal_length_mm * wavelength(config.voltage_kv))
 
 
 def sample_blur(k: npt.ArrayLike, config: OpticsSettings) -> Filter:

@@ -29,6 +29,7 @@ def reconstructed(
     region: npt.NDArray[np.bool_],
     *,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> tuple[list[Volume], np.float32]:
     """Reconstruction, even, odd and clean, particles bright; and by how much the noise was scaled."""
     # contrast per voxel of density 1: the volume gets the density's own unit
@@ -43,6 +44,7 @@ def reconstructed(
             binning=config.binning,
             tilts=tilts,  # type: ignore[arg-type]
             threads=threads,
+            device=device,
         )
         volume /= np.float32(unit)
         return volume

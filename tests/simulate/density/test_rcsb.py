@@ -59,7 +59,7 @@ def server(tmp_path, monkeypatch):
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     running.daemon_threads = True
-    threading.Thread(target=running.serve_forever, daemon=True).start()
+    threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     running.answers, running.asked = answers, asked
     monkeypatch.setenv("CRYOEMBED_PDB_URL", f"http://127.0.0.1:{running.server_address[1]}/download")
     monkeypatch.setenv("CRYOEMBED_CACHE", str(tmp_path / "cache"))
@@ -119,7 +119,7 @@ def test_damaged_answers_are_not_kept(server, name, content, message):
 def test_a_slow_server_is_given_up(server, name):
     server.answers[f"{name}.cif.gz"] = entry()
     with pytest.raises(InputError, match="can't reach 127.0.0.1"):
-        fetch_pdb(name, timeout=0.5, patience=1.0)
+        fetch_pdb(name, timeout=0.2, patience=0.4)
     assert kept() == []
 
 

@@ -31,7 +31,7 @@ def test_a_known_species_gets_its_split_from_the_library(tmp_path, caplog):
 
 
 def test_trainings_refuse_a_test_species_that_is_named_by_its_id_alone(tmp_path):
-    from cryoembed.recipes.training_data import load_structures
+    from cryoembed.views.structures import load_structures
 
     spec = StructureSpec(path=write_protein(tmp_path / "4cr2.pdb", residues=5))
     with pytest.raises(InputError, match="of the test split"):
