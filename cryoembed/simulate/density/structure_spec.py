@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def expand(spec: StructureSpec, folder: Path = Path()) -> list[StructureSpec]:
     """
     if spec.pdb is not None:
         return [_filled(spec, fetch_pdb(spec.pdb) if spec.path is None else spec.path)]
-    paths = sorted(Path(found) for found in glob.glob(str(folder / spec.file)))
+    paths = sorted(Path(found) for found in glob.glob(os.path.join(glob.escape(str(folder)), spec.file)))
     if not paths:
         raise InputError(f"structure {folder / spec.file}: no such file; mend the path or set structure_folder")
     if len(paths) > 1 and (spec.name is not None or spec.mass_kda is not None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,6 +197,14 @@ def test_scenes_to_train_on_tell_of_vesicles_and_gold_that_find_no_place(species
 def test_counts_of_what_is_no_species_are_refused(make_config, species, name):
     with pytest.raises(InputError, match=f"unknown species {name}; known: blob, ring"):
         compose(make_config(counts={name: 3}, fiducials=[1, 1], vesicles=[1, 1]), species[:2], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["vesicle", "DNA", "membrane", "fiducial", "actin"])
+def test_a_species_with_the_name_of_a_structure_is_refused(make_config, species, mushroom, name):
+    for template in (replace(species[0], name=name), replace(mushroom, name=name)):
+        config = make_config(vesicles=[1, 1], fiducials=[1, 1], membrane_proteins=[1, 1])
+        with pytest.raises(InputError, match=f"{name} name what is no molecule"):
+            compose(config, [template], np.random.default_rng(0))
 
 
 def test_a_slab_thinner_than_a_particle_is_refused(make_config, species):
