@@ -45,6 +45,7 @@ class PretrainConfig(Config):
     input: InputConfig = InputConfig()
     data: Data
     dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
+    held_back: bool = Field(False, description="let dataset show species of the validation and test splits")
     stream: Stream = Field(None, description="settings of simulate (or their file): endless samples, no disk")
     structures: tuple[StructureSpec, ...] = Field((), description="maps or models that join the phantoms")
     augment: AugmentConfig = AugmentConfig()
@@ -139,6 +140,7 @@ def _drawing(config: PretrainConfig) -> Iterator[Draw]:
             structures=config.structures,
             inputs=config.input,
             composers=config.train.composers,
+            held_back=config.held_back,
         ) as scenes:
             yield lambda generator, number: draw_view_pairs(
                 scenes.at(number),

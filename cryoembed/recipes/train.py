@@ -33,6 +33,7 @@ class TrainRecipeConfig(Config):
     freeze_encoder: bool = Field(False, description="train the heads only; needs weights")
     data: SceneConfig = SceneConfig()
     dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
+    held_back: bool = Field(False, description="let dataset show species of the validation and test splits")
     stream: Stream = Field(None, description="settings of simulate (or their file): endless samples, no disk")
     structures: tuple[StructureSpec, ...] = Field((), description="maps or models that join the phantoms")
     batch: int = Field(4, ge=1, description="crops")
@@ -79,6 +80,7 @@ def train(config: TrainRecipeConfig) -> str:
         structures=config.structures,
         inputs=config.input,
         composers=config.train.composers,
+        held_back=config.held_back,
     ) as scenes:
         result = run_training(
             objective,

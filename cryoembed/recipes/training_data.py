@@ -17,6 +17,7 @@ from cryoembed.errors import InputError
 from cryoembed.particles import is_molecule
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.simulate.dataset import DatasetConfig
+from cryoembed.simulate.density.library import known
 from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.digest import settings_digest
@@ -50,9 +51,10 @@ def check_stream(data: SceneConfig, stream: DatasetConfig | None, dataset: Path 
 
 
 def training_summary(data: SceneConfig | SubtomogramConfig, dataset: Path | None, stream: DatasetConfig | None) -> str:
-    """One line for a model card."""
+    """One line for a model card; it names species that should have been held back."""
     if dataset is not None:
-        return f"data set {dataset.name}"
+        seen = sorted({name for folder in _training_folders(dataset) for name in _held_back(folder)})
+        return f"data set {dataset.name}" + (f", with the held-back species {', '.join(seen)}" if seen else "")
     if stream is None:
         return data.summary
     return (
@@ -74,6 +76,7 @@ def scene_source(
     structures: Sequence[StructureSpec],
     inputs: InputConfig,
     composers: int,
+    held_back: bool = False,
 ) -> Fixed[list[CleanScene]] | Rolling[CleanScene]:
     """Scenes that batches are drawn from: all at once, or a window that rolls over an endless sequence.
 
@@ -83,6 +86,8 @@ def scene_source(
         The samples of models 0, 1, 2 ... that `simulate` would make of these settings, without end, all for training.
     composers
         Processes that make scenes ahead.
+    held_back
+        See `load_scenes`.
 
     Raises
     ------
@@ -97,36 +102,70 @@ def scene_source(
     if config.refresh_every:
         make = partial(numbered_scene, config, templates)
         return Rolling(make, config.scenes, config.refresh_every, processes=composers)
-    return Fixed(load_scenes(config, dataset, templates, inputs))
+    return Fixed(load_scenes(config, dataset, templates, inputs, held_back=held_back))
 
 
 def load_scenes(
-    config: SceneConfig, dataset: Path | None, structures: Sequence[Template], inputs: InputConfig
+    config: SceneConfig,
+    dataset: Path | None,
+    structures: Sequence[Template],
+    inputs: InputConfig,
+    *,
+    held_back: bool = False,
 ) -> list[CleanScene]:
     """Scenes of a data set folder, or newly packed ones where there is none.
+
+    Parameters
+    ----------
+    held_back
+        Whether a data set may show species of the validation and test splits.
 
     Raises
     ------
     InputError
-        If the folder holds no ``model_N``, or a model has another voxel size than the network.
+        If the folder holds no ``model_N``, a model has another voxel size than the network, or species that are to be
+        held back.
     """
     if dataset is None:
         logger.info("packing %d scenes of %s voxels", config.scenes, " x ".join(map(str, config.shape_zyx)))
         return build_scenes(config, structures)
-    found = sorted(path for path in Path(dataset).glob("model_*") if path.is_dir())
-    if not found:
-        raise InputError(f"data set {dataset} holds no folder model_N; make one with cryoembed simulate")
-    folders = [folder for folder in found if _split(folder) == "train"]
-    if not folders:
-        raise InputError(f"data set {dataset}: all models are held back for validation or test; simulate more models")
-    logger.info("%d models of %s; %d held back", len(folders), dataset, len(found) - len(folders))
+    folders = _training_folders(dataset)
+    for folder in folders:
+        if (seen := _held_back(folder)) and not held_back:
+            raise InputError(
+                f"{folder} shows species that are held back: {', '.join(f'{n} ({s})' for n, s in seen.items())}; "
+                "train on other species, or set held_back: true for a network that is not scored on them or given away"
+            )
     return [_recorded_scene(folder, config, inputs) for folder in folders]
 
 
-def _split(folder: Path) -> str:
-    """The split a simulated model says it belongs to; data sets of others are for training."""
+def _training_folders(dataset: Path) -> list[Path]:
+    found = sorted(path for path in Path(dataset).glob("model_*") if path.is_dir())
+    if not found:
+        raise InputError(f"data set {dataset} holds no folder model_N; make one with cryoembed simulate")
+    # data sets of others have no record: they are for training
+    folders = [folder for folder in found if _record(folder).get("split", "train") == "train"]
+    if not folders:
+        raise InputError(f"data set {dataset}: all models are held back for validation or test; simulate more models")
+    logger.info("%d models of %s; %d held back", len(folders), dataset, len(found) - len(folders))
+    return folders
+
+
+def _held_back(folder: Path) -> dict[str, str]:
+    """Species of a model that trainings may not see, and their split; by the library where the model does not say."""
+    from cryoembed.io.shrec import read_model
+
+    species = _record(folder).get("species")
+    if species is None:
+        found = {name: known(name) for name in read_model(folder).classes}
+        species = {name: entry.split for name, entry in found.items() if entry is not None}
+    return {name: split for name, split in sorted(species.items()) if split != "train"}
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What a simulated model says of itself."""
     record = folder / RECORD
-    return str(json.loads(record.read_text()).get("split", "train")) if record.is_file() else "train"
+    return dict(json.loads(record.read_text())) if record.is_file() else {}
 
 
 def _recorded_scene(folder: Path, config: SceneConfig, inputs: InputConfig) -> CleanScene:

@@ -17,8 +17,10 @@ from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import Split, Template
 from cryoembed.simulate.imaging.real_spectra import tilts_beside
 from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image, planned_tilts
+from cryoembed.simulate.scene.complexes import with_complexes
 from cryoembed.simulate.scene.compose import compose
 from cryoembed.simulate.scene.sample import SampleConfig
+from cryoembed.simulate.scene.splits import of_one_split
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
 IMAGING_FILES = ("tilt_file", "spectrum_file", "spectrum_tilts")
@@ -117,16 +119,12 @@ def simulate_sample(
     generator = np.random.default_rng([config.seed, 1, index]) if generator is None else generator
     templates = list(shared_templates(config) if shared is None else shared)
     split = split_of(config, index) if split is None else split
+    sample: SampleConfig = config.model_copy(update={"complexes": ()})  # they are among the shared templates
     if config.separate_species:
-        templates = [template for template in templates if template.split == split]
+        sample, templates = of_one_split(sample, templates, split)
     templates += _random_templates(config.fresh_phantoms, config, generator, split)
-    if not templates and not (config.filaments or config.chains):
+    if not templates and not (sample.filaments or sample.chains):
         raise InputError(f"model_{index} is for {split}, but no species is; add some or set separate_species: false")
-    sample: SampleConfig = config
-    if config.separate_species and isinstance(config.counts, dict):
-        names = {template.name for template in templates}
-        here = {name: number for name, number in config.counts.items() if name in names}
-        sample = config.model_copy(update={"counts": here})
     scene = compose(sample, templates, generator, tomogram=f"model_{index}")
     lacking = shortfall(scene, config.crowding)
     if lacking is not None and not config.allow_shortfall:
@@ -135,14 +133,14 @@ def simulate_sample(
 
 
 def shared_templates(config: DatasetConfig) -> list[Template]:
-    """The species of all models: phantoms, randomly drawn phantoms, structures (in this order)."""
+    """The species of all models: phantoms, randomly drawn phantoms, structures, complexes (in this order)."""
     templates = [phantom(spec, config.voxel_size, resolution=config.resolution) for spec in config.phantoms]
     generator = np.random.default_rng([config.seed, 0])
     templates += _random_templates(config.random_phantoms, config, generator, "train")
     for spec in config.structures:
         for single in expand(spec, config.structure_folder):
             templates.append(structure_template(single, config.voxel_size, resolution=config.resolution))
-    return templates
+    return with_complexes(config.complexes, templates)
 
 
 def split_of(config: DatasetConfig, index: int) -> Split:

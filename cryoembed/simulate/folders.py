@@ -51,10 +51,10 @@ def simulate_dataset(
     """Write the models that ``out`` lacks; each folder appears whole or not at all.
 
     ``model_N`` holds ``reconstruction, grandmodel, class_mask, occupancy_mask`` (.mrc), ``particle_locations.txt``
-    (SHREC 2021), ``particles.parquet`` (sub-voxel positions in A, rotations, masses) and ``model.json`` (split, drawn
-    imaging parameters, crowding); where the sample has them ``lamella_mask.mrc`` and ``filaments.parquet`` (points in
-    A); as asked the halves, ``masks/CLASS.mrc`` and the tilt series. All share one frame. Model N depends on the
-    settings and N only, never on the order of making or on how many are made at a time.
+    (SHREC 2021), ``particles.parquet`` (sub-voxel positions in A, rotations, masses) and ``model.json`` (its split and
+    each species', drawn imaging parameters, crowding); where the sample has them ``lamella_mask.mrc`` and
+    ``filaments.parquet`` (points in A); as asked the halves, ``masks/CLASS.mrc`` and the tilt series. All share one
+    frame. Model N depends on the settings and N only, never on the order of making or on how many are made at a time.
 
     Parameters
     ----------

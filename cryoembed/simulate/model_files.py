@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,18 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from cryoembed.geometry import ORIGIN, Triple
+from cryoembed.geometry import ORIGIN, Triple, nearest_voxel
 from cryoembed.io.atomic import replacing, replacing_folder
 from cryoembed.io.mrc import write_mrc
 from cryoembed.io.shrec import cube_offset, in_cube, write_model
+from cryoembed.particles import is_particle
 from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.density.template import Split
 from cryoembed.simulate.finished import write_record
 from cryoembed.simulate.imaging.series import Imaged
-from cryoembed.simulate.scene.truth import STRUCTURES, Scene
+from cryoembed.simulate.scene.truth import STRUCTURES, Scene, truth_is_consistent
+
+logger = logging.getLogger(__name__)
 
 TABLE = "particles.parquet"
 TILT_SERIES = "tilt_series"
@@ -35,6 +40,7 @@ def write_model_files(
         "settings": digest,
         "split": split,
         "classes": list(scene.classes),
+        "species": dict(scene.splits),
         "contrast": config.imaging.contrast,
         "crowding": round(scene.crowding, 6),
         "missed": dict(scene.missed),
@@ -42,6 +48,7 @@ def write_model_files(
     }
     shape, binning = imaged.reconstruction.shape, config.imaging.binning
     thin = (slice(None, None, binning),) * 3
+    classes, occupancy = _thinned_truth(scene, binning)
     shift = cube_offset(shape, imaged.voxel_size) if config.shrec_cube else ORIGIN
     record["cube_offset_vox"] = [round(step / imaged.voxel_size) for step in shift]
 
@@ -55,8 +62,8 @@ def write_model_files(
             temporary,
             reconstruction=imaged.reconstruction,
             grandmodel=_averaged(scene.density, binning),
-            class_mask=scene.class_mask[thin],
-            occupancy_mask=scene.occupancy_mask[thin],
+            class_mask=classes,
+            occupancy_mask=occupancy,
             particles=scene.particles,
             voxel_size=imaged.voxel_size,
             classes=scene.classes,
@@ -71,13 +78,36 @@ def write_model_files(
         if config.write_masks:
             for name in STRUCTURES:
                 if name in scene.classes:
-                    write(f"masks/{name}", scene.mask_of(name)[thin].astype(np.int8))
+                    write(f"masks/{name}", (classes == scene.classes.index(name) + 1).astype(np.int8))
         if scene.filaments is not None:
             _write_table(temporary / FILAMENTS, scene.filaments, shift)
         _write_table(temporary / TABLE, scene.particles.table, shift)
         if imaged.tilt_series is not None:
             _write_tilt_series(temporary, imaged, config.voxel_size)
         write_record(temporary, record)
+
+
+def _thinned_truth(scene: Scene, binning: int) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
+    """Class and occupancy masks on every ``binning``-th voxel; a particle keeps the one that its position rounds to.
+
+    Thin particles may have none of their voxels there, but scorers look them up there.
+    """
+    thin = (slice(None, None, binning),) * 3
+    classes, occupancy = scene.class_mask[thin], scene.occupancy_mask[thin]
+    if binning == 1:
+        return classes, occupancy
+    thinned = replace(
+        scene, class_mask=classes.copy(), occupancy_mask=occupancy.copy(), voxel_size=scene.voxel_size * binning
+    )
+    particles = is_particle(scene.particles.labels)
+    for row in np.flatnonzero(particles & ~truth_is_consistent(thinned)):
+        at = tuple(nearest_voxel(scene.particles.positions_zyx[row] / thinned.voxel_size))
+        if all(0 <= index < size for index, size in zip(at, classes.shape, strict=True)):
+            thinned.occupancy_mask[at] = row + 1
+            thinned.class_mask[at] = scene.classes.index(scene.particles.labels[row]) + 1
+    if lost := int((particles & ~truth_is_consistent(thinned)).sum()):
+        logger.warning("binned by %d, %d particles have no voxel at their position: others are too near", binning, lost)
+    return thinned.class_mask, thinned.occupancy_mask
 
 
 def _averaged(density: npt.NDArray[np.float32], binning: int) -> npt.NDArray[np.float32]:

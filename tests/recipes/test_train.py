@@ -83,6 +83,36 @@ def test_simulated_data_set_is_read_with_particles_bright(tmp_path: Path) -> Non
     assert "for 3 steps" in train(config)
 
 
+def test_held_back_species_of_a_data_set_are_refused_unless_asked_for(tmp_path: Path) -> None:
+    settings = DatasetConfig.model_validate(
+        {
+            "models": 1,
+            "shape": (24, 32, 32),
+            "phantoms": [
+                {"name": "seen", "family": "blob", "mass_kda": 150},
+                {"name": "kept", "family": "blob", "mass_kda": 200, "split": "test"},
+            ],
+            "complexes": [{"name": "both", "parts": ["seen", "kept"]}],
+            "counts": 1,
+            "allow_shortfall": True,
+        }
+    )
+    simulate_dataset(settings, tmp_path / "data")
+    over = f"dataset={tmp_path / 'data'}", "data.shape_zyx=[24, 24, 24]"
+    with pytest.raises(InputError, match=r"model_0 shows species that are held back: both \(test\), kept \(test\)"):
+        train(tiny(tmp_path / "run", *over))
+    assert not (tmp_path / "run").exists()
+    train(tiny(tmp_path / "run", *over, "held_back=true"))
+    card = load_weights(tmp_path / "run" / "weights.safetensors").card
+    assert card.training_data == "data set data, with the held-back species both, kept"
+    (tmp_path / "data/model_0/model.json").unlink()  # as data sets of others: by the names of the species
+    for name in ("particle_locations.txt", "classes.json"):
+        file = tmp_path / "data/model_0" / name
+        file.write_text(file.read_text().replace("kept", "1s3x"))
+    with pytest.raises(InputError, match=r"held back: 1s3x \(test\)"):
+        train(tiny(tmp_path / "other", *over))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -18,7 +18,7 @@ from cryoembed.geometry import nearest_voxel
 from cryoembed.io.mrc import write_mrc
 from cryoembed.io.shrec import read_model
 from cryoembed.recipes.simulate import SimulateConfig, simulate
-from cryoembed.simulate.dataset import DatasetConfig, simulate_model, split_of
+from cryoembed.simulate.dataset import DatasetConfig, simulate_model, simulate_sample, split_of
 from cryoembed.simulate.digest import settings_digest
 from cryoembed.simulate.folders import simulate_dataset
 
@@ -144,6 +144,27 @@ def test_there_is_no_model_beyond_the_last():
         split_of(config(), 2)
 
 
+def test_complexes_chains_and_counts_follow_the_split_of_their_species(tmp_path):
+    phantoms = [{**item, "split": split} for item, split in zip(SMALL["phantoms"], ("train", "test"), strict=True)]
+    apart = config(
+        shape=[48, 64, 64],
+        test=1,
+        separate_species=True,
+        phantoms=phantoms,
+        complexes=[{"name": "mixed", "parts": ["big", "small"]}, {"name": "pair", "parts": ["big", "big"]}],
+        chains=[{"beads": "small", "length": [800, 900], "spacing": [200, 250], "count": [1, 1]}],
+        counts={"big": 1, "small": 2, "mixed": 1, "pair": 1},
+    )
+    train, test = (simulate_sample(apart, index) for index in range(2))
+    assert sorted(train.particles.labels) == ["big", "pair"]
+    assert {"dna", "mixed", "small"} == set(test.particles.labels)
+    assert train.splits == {"big": "train", "pair": "train"}
+    assert test.splits == {"small": "test", "mixed": "test"}
+    for separate in (True, False):
+        with pytest.raises(InputError, match="unknown species biig"):
+            simulate_sample(apart.model_copy(update={"counts": {"biig": 1}, "separate_species": separate}), 0)
+
+
 def test_fresh_phantoms_differ_from_model_to_model():
     endless = config(phantoms=[], fresh_phantoms=2, counts=1, mass_range_kda=[100, 300])
     labels = [set(simulate_model(endless, index)[0].classes) for index in range(2)]
@@ -156,6 +177,8 @@ def test_fresh_phantoms_differ_from_model_to_model():
         ({"counts": None}, "counts or crowding"),
         ({"phantoms": []}, "no species"),
         ({"test": 5}, "5 test models of 2"),
+        ({"counts": -1}, "counts"),
+        ({"counts": {"big": -1}}, "counts"),
         ({"shape": [4, 48, 48]}, "at least 8"),
         ({"vesicles": [3, 1]}, "vesicles"),
         ({"crowdin": 0.1}, "crowding"),

@@ -138,6 +138,24 @@ def test_binned_tomograms_come_with_truth_of_their_size_in_the_same_frame(tmp_pa
     assert exact[0].equals(exact[1])
 
 
+def test_small_particles_keep_the_voxel_at_their_position_when_binned(tmp_path):
+    phantoms = [{"name": "tiny", "family": "blob", "mass_kda": 6}, {"name": "rod", "family": "rod", "mass_kda": 60}]
+    imaging = {"binning": 4, "tilt_step_deg": 20.0}
+    settings = config(
+        models=1, phantoms=phantoms, counts=60, gap=25.0, fiducials=[2, 2], write_masks=True, imaging=imaging
+    )
+    simulate_dataset(settings, tmp_path)
+    model = read_model(tmp_path / "model_0")
+    exact = pd.read_parquet(tmp_path / "model_0/particles.parquet")
+    at = nearest_voxel(exact[["z", "y", "x"]].to_numpy() / 40.0)
+    inside = (at < np.array(model.occupancy_mask.data.shape)).all(axis=1)
+    ids = np.asarray(model.occupancy_mask.data)[tuple(at[inside].T)]
+    clash = len(at[inside]) - len(np.unique(at[inside], axis=0))
+    assert (ids != np.flatnonzero(inside) + 1).sum() <= clash
+    classes = np.array([0, *(model.classes.index(label) + 1 for label in exact["label"])])
+    assert np.array_equal(classes[np.asarray(model.occupancy_mask.data)], np.asarray(model.class_mask.data))
+
+
 def test_each_model_may_have_a_file_of_angles_of_its_own(tmp_path):
     for index, step in enumerate((10, 15)):
         angles = np.arange(-60, 61, step)

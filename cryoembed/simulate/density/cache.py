@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,8 @@ def cached_template(path: Path, settings: dict[str, Any], make: Callable[[], Tem
 
 def _key(path: Path, settings: dict[str, Any]) -> str:
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    text = json.dumps({"schema": SCHEMA, "content": content, "suffixes": path.suffixes, **settings}, sort_keys=True)
+    made_by = {"schema": SCHEMA, "gemmi": version("gemmi")}  # whose tables decide what atoms scatter
+    text = json.dumps({**made_by, "content": content, "suffixes": path.suffixes, **settings}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -90,9 +93,12 @@ def _load(entry: Path) -> Template:
 
 def _prune(folder: Path) -> None:
     """Keep the cache below its bound: what was used longest ago goes."""
-    entries = sorted(((path, path.stat()) for path in folder.glob("*.safetensors")), key=lambda item: -item[1].st_mtime)
+    entries = []
+    for path in folder.glob("[!.]*.safetensors"):  # those with a dot are being written
+        with suppress(FileNotFoundError):  # another process removed it
+            entries.append((path, path.stat()))
     total = 0
-    for path, stat in entries:
+    for path, stat in sorted(entries, key=lambda item: -item[1].st_mtime):
         total += stat.st_size
         if total > _LARGEST:
             path.unlink(missing_ok=True)

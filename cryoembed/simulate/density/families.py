@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -21,6 +22,20 @@ _SYMMETRIES: dict[Family, tuple[str, ...]] = {
     "shell": ("T", "O", "O", "I"),
     "two_body": ("C1",),
 }
+# what else may be asked for: copies of one unit must neither coincide nor be torn apart
+_POSSIBLE: dict[Family, str] = {
+    "blob": r"C\d+",
+    "ring": r"C([2-9]|\d\d)",
+    "barrel": r"[CD]([2-9]|\d\d)",
+    "rod": "C1",
+    "shell": r"[CD]([2-9]|\d\d)|T|O|I",
+    "two_body": "C1",
+}
+
+
+def is_possible(family: Family, symmetry: str) -> bool:
+    """Whether a family can have a point group: blobs and rings are cyclic, rods and two bodies have none."""
+    return re.fullmatch(_POSSIBLE[family], symmetry) is not None
 
 
 def group_of(symmetry: str) -> Rotation:

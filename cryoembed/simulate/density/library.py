@@ -32,6 +32,8 @@ class Species:
         Weights that ship with the package see train only.
     assembly
         The biological assembly that is meant; None takes the file as it is.
+    inward
+        Of membrane proteins whose large part, up in their aligned maps, lies inside of the cell (or in the matrix).
     """
 
     pdb: str
@@ -40,6 +42,7 @@ class Species:
     symmetry: str
     split: Split
     assembly: str | None
+    inward: bool
     notes: str
 
 
@@ -57,15 +60,22 @@ def library() -> dict[str, Species]:
             symmetry=row["symmetry"],
             split=cast(Split, row["split"]),
             assembly=row["assembly"] or None,
+            inward=row["inward"] == "yes",
             notes=row["notes"],
         )
     return found
 
 
 def known(text: str) -> Species | None:
-    """The species that an id or a file's stem names: 4v4r, 4V4R_30S, pdb1ake, 3j9i-assembly1."""
-    match = re.match(r"(?:pdb)?([1-9][a-z0-9]{3})(?![a-z0-9])", text.strip().lower())
+    """The species that an id or a file's stem names: 4v4r, 4V4R_30S, pdb1ake, pdb_00001ake, 3j9i-assembly1."""
+    match = re.match(r"(?:pdb_0000|pdb)?([1-9][a-z0-9]{3})(?![a-z0-9])", text.strip().lower())
     return library().get(match[1]) if match else None
+
+
+def short_id(pdb_id: str) -> str:
+    """An id in lower case, the extended form of an old one (pdb_00001abc) in its four characters."""
+    text = pdb_id.strip().lower()
+    return text.removeprefix("pdb_0000") if re.fullmatch(r"pdb_0000[1-9][a-z0-9]{3}", text) else text
 
 
 def group_order(symmetry: str) -> int:

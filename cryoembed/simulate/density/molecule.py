@@ -21,6 +21,10 @@ _HYDROGEN = 1.00794
 _WATER = 18.015
 _BEAD_B = 200.0  # A^2: the spread of a whole residue that one atom stands for (s.d. 1.6 A)
 _CARBON = 6
+# atoms of a mean residue, for those of which one atom is left: of proteins the "averagine" of Senko, Beu & McLafferty 1995
+# (J. Am. Soc. Mass Spectrom. 6, 229); of nucleic acids the mean of A, C, G and U
+_AMINO = ((6, 4.9384), (7, 1.3577), (8, 1.4773), (16, 0.0417), (1, 7.7583))
+_NUCLEOTIDE = ((6, 9.5), (7, 3.75), (8, 7.0), (15, 1.0), (1, 11.75))
 # waters of molecular dynamics (gemmi knows HOH and the like), and the planes that OPM draws where its membranes end
 _NO_ATOMS = frozenset({"SOL", "TIP", "TIP3", "TIP4", "TP3", "SPC", "DUM"})
 
@@ -36,7 +40,8 @@ class Molecule:
     elements
         (n,) atomic numbers.
     amounts
-        (n,) how many such atoms are here: the occupancy; more where one atom stands for a residue (CA-only models).
+        (n,) how many such atoms are here: the occupancy; where one atom stands for a residue (traces of CA or P), one
+        row each for the carbon, nitrogen ... of a mean residue, scaled to the residue's mass.
     hydrogens
         (n,) hydrogens that the file leaves out, spread evenly over the residue's other atoms.
     b_factors
@@ -107,6 +112,14 @@ def read_molecule(path: Path, *, assembly: str | None = None, copies: int = 1) -
     names = np.array(chains)
     if assembly is None and copies > 1:
         assembly = next((item.name for item in structure.assemblies if operators(item) == copies), None)
+        if assembly is None and (held := sum(bool(chain.get_polymer()) for chain in structure[0])) < copies:
+            logger.warning(
+                "structure %s: it has %d chains and no assembly of %d copies, which its symmetry asks for; "
+                "taken as in the file (give a file with the assembly, or another symmetry)",
+                path,
+                held,
+                copies,
+            )
     parts = copies_of(structure, names, assembly, path)
     total = sum(len(part.matrices_zyx) * mass[part.rows].sum() for part in parts) / 1000
     return Molecule(
@@ -154,11 +167,27 @@ def _atoms(model: Any) -> tuple[list[tuple[float, ...]], list[tuple[str, str]], 
                 number = element.atomic_number or _CARBON
                 amount = atom.occ / max(shares[atom.name], 1.0)
                 weight = element.weight or 12.011
+                parts = [(number, weight, amount, hydrogens)]
                 b_factor = atom.b_iso
                 if bead:
-                    amount, hydrogens = amount * (known.weight - _WATER) / weight, 0.0
+                    parts = _whole_residue(amount * (known.weight - _WATER), known.is_amino_acid())
                     b_factor += _BEAD_B
-                rows.append((atom.pos.z, atom.pos.y, atom.pos.x, number, amount, hydrogens, b_factor))
-                chains.append((chain.name, residue.subchain))
-                masses.append(amount * (weight + hydrogens * _HYDROGEN))
+                for number, weight, amount, hydrogens in parts:
+                    rows.append((atom.pos.z, atom.pos.y, atom.pos.x, number, amount, hydrogens, b_factor))
+                    chains.append((chain.name, residue.subchain))
+                    masses.append(amount * (weight + hydrogens * _HYDROGEN))
     return rows, chains, np.array(masses)
+
+
+def _whole_residue(mass: float, amino: bool) -> list[tuple[int, float, float, float]]:
+    """Element, its weight, how many, and hydrogens at each, of a mean residue of this mass (Da)."""
+    import gemmi
+
+    *heavy, (_, hydrogens) = _AMINO if amino else _NUCLEOTIDE
+    weights = [gemmi.Element(number).weight for number, _ in heavy]
+    total = sum(weight * count for weight, (_, count) in zip(weights, heavy, strict=True)) + hydrogens * _HYDROGEN
+    per_heavy = hydrogens / sum(count for _, count in heavy)
+    return [
+        (number, weight, count * mass / total, per_heavy)
+        for weight, (number, count) in zip(weights, heavy, strict=True)
+    ]

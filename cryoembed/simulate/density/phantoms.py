@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from cryoembed.config import Config
 from cryoembed.simulate.density.atoms import template_from_atoms
 from cryoembed.simulate.density.domains import LATTICE, fill
-from cryoembed.simulate.density.families import FAMILIES, UNITS, Family, draw_symmetry, group_of
+from cryoembed.simulate.density.families import FAMILIES, UNITS, Family, draw_symmetry, group_of, is_possible
 from cryoembed.simulate.density.library import POINT_GROUP
 from cryoembed.simulate.density.template import DENSITY_PER_KDA, Split, Template
 
@@ -35,8 +35,10 @@ class PhantomSpec(Config):
     def _knowngroup_of(self) -> PhantomSpec:
         if self.symmetry is not None and not re.fullmatch(POINT_GROUP, self.symmetry):
             raise ValueError(f"symmetry {self.symmetry!r}: expected C1..C99, D2..D99, T, O or I")
-        if self.symmetry not in (None, "C1") and self.family in ("rod", "two_body"):
-            raise ValueError(f"family {self.family} has symmetry C1, not {self.symmetry}")
+        if self.symmetry is not None and not is_possible(self.family, self.symmetry):
+            raise ValueError(
+                f"family {self.family} can't have symmetry {self.symmetry}; leave symmetry out to draw one"
+            )
         return self
 
 

@@ -22,6 +22,7 @@ POTENTIAL_PER_SCATTERING = 47.878
 # Svergun, Barberato & Koch 1995 (J. Appl. Cryst. 28, 768), table 1; Na, Cl and K by their ionic radii (Shannon 1976)
 _VOLUMES = {1: 5.15, 6: 16.44, 7: 2.49, 8: 9.13, 11: 4.4, 12: 17.16, 15: 5.73, 16: 19.86, 17: 24.8, 19: 11.0, 20: 31.89,
             25: 9.20, 26: 7.99, 29: 8.78, 30: 9.85, 79: 12.47}  # fmt: skip
+_FAINT = 0.15  # of the potential over vacuum: protein has 0.4 of it over ice, a CH2 group 0.3
 _MEMORY = 6e9  # bytes of the potential's box, beyond which a coarser voxel is asked for
 
 
@@ -32,7 +33,8 @@ class Potential:
     Parameters
     ----------
     volts
-        (n, n, n) float32; the centre of mass (of the potential) is at index ``n // 2``.
+        (n, n, n) float32; its centre of mass is at index ``n // 2`` (of what hardly differs from ice: that of
+        the potential over vacuum).
     centre_zyx
         A: the centre in the file's frame.
     integral
@@ -80,16 +82,12 @@ def potential(
     """
     weights, widths = _gaussians(molecule, sigma, solvent=solvent, b_factors=b_factors)
     strengths = weights.sum(axis=1)
-    # hydrophobic parts hardly differ from ice: centre on the atoms' own potential, which is positive everywhere
-    inner = weights[:, :-1].sum(axis=1)
-    total, moment = 0.0, np.zeros(3)
-    for rows, positions in molecule.blocks():
-        total += inner[rows].sum()
-        moment += inner[rows] @ positions
-    integral = float(sum(strengths[rows].sum() for rows, _ in molecule.blocks()))
+    integral, own = _moment(molecule, strengths)
+    total, over_vacuum = _moment(molecule, weights[:, :-1].sum(axis=1))
     if not (total > 0 and integral > 0):
         raise InputError(f"the atoms' potential sums to {integral:.3g} V A^3; expected a molecule denser than ice")
-    centre = moment / total
+    # a position is the centre of the density that is drawn; of a sum near zero that could lie anywhere
+    centre = own / integral if integral > _FAINT * total else over_vacuum / total
     reach = max(float(np.linalg.norm(positions - centre, axis=1).max()) for _, positions in molecule.blocks())
     needed = 2 * int(np.ceil((reach + 3 * sigma) / voxel_size)) + 1
     size = needed if box_vox is None else box_vox
@@ -103,6 +101,15 @@ def potential(
     for rows, positions in molecule.blocks():
         splat(positions - centre, weights[rows], size, voxel_size, widths[rows], out=volts)
     return Potential((volts / voxel_size**3).astype(np.float32), voxel_size, centre, integral)
+
+
+def _moment(molecule: Molecule, strengths: Array) -> tuple[float, Array]:
+    """Sum and first moment (zyx, A) of the atoms' strengths over all copies."""
+    total, moment = 0.0, np.zeros(3)
+    for rows, positions in molecule.blocks():
+        total += float(strengths[rows].sum())
+        moment += strengths[rows] @ positions
+    return total, moment
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import io
 import logging
 import os
 import re
@@ -11,11 +12,13 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryoembed.errors import InputError
 from cryoembed.io.atomic import replacing
 from cryoembed.simulate.density.cache import cache_folder
+from cryoembed.simulate.density.library import short_id
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +26,13 @@ BASE_URL = "https://files.rcsb.org/download"
 MIRROR = "CRYOEMBED_PDB_URL"  # environment variable: a mirror's folder of ID.cif.gz files
 _LARGEST = 500e6  # bytes; the largest entries have about 100 MB
 _CHUNK = 1 << 16
+_LARGEST_TEXT = 2e9  # bytes after decompression; the largest entries have about 700 MB
+_STEP = 1 << 22
 
 
 def check_pdb_id(pdb_id: str) -> str:
-    """The id in lower case; `ValueError` if it is none."""
-    text = pdb_id.strip().lower()
+    """The id in lower case and its shortest form (`library.short_id`); `ValueError` if it is none."""
+    text = short_id(pdb_id)
     if not re.fullmatch(r"[1-9][a-z0-9]{3}|pdb_[0-9a-z]{8}", text):
         raise ValueError(
             f"pdb {pdb_id!r}: expected a PDB id of four characters such as 4ug0 (quote it: 1e10 is a number)"
@@ -55,7 +60,12 @@ def fetch_pdb(pdb_id: str, *, folder: Path | None = None, timeout: float = 30.0,
     name = f"{check_pdb_id(pdb_id)}.cif.gz"
     target = (cache_folder() / "pdb" if folder is None else folder) / name
     if target.is_file():
-        return target
+        try:
+            for _ in _unpacked(target.read_bytes()):
+                pass
+            return target
+        except (OSError, EOFError, zlib.error) as error:
+            logger.warning("%s is damaged (%s); fetched anew", target, error)
     url = f"{os.environ.get(MIRROR) or BASE_URL}/{name}"
     remedy = f"download {name} elsewhere and give path: instead of pdb:"
     logger.info("downloading %s", url)
@@ -100,7 +110,7 @@ def _check(content: bytes, pdb_id: str, url: str, remedy: str) -> None:
     import gemmi
 
     try:
-        text = gzip.decompress(content)
+        text = b"".join(_unpacked(content))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"structure pdb {pdb_id}: what {url} sent is damaged ({error}); try again, or {remedy}"
@@ -112,3 +122,14 @@ def _check(content: bytes, pdb_id: str, url: str, remedy: str) -> None:
         raise InputError(f"structure pdb {pdb_id}: what {url} sent is no mmCIF file ({reason}); {remedy}") from None
     if not any(True for model in structure for _ in model.all()):
         raise InputError(f"structure pdb {pdb_id}: what {url} sent holds no atoms; {remedy}")
+
+
+def _unpacked(content: bytes) -> Iterator[bytes]:
+    """The text in steps: a file of zeros packs a thousandfold."""
+    size = 0
+    with gzip.open(io.BytesIO(content)) as file:
+        while part := file.read(_STEP):
+            size += len(part)
+            if size > _LARGEST_TEXT:
+                raise OSError(f"more than {_LARGEST_TEXT / 1e6:.0f} MB unpacked")
+            yield part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -28,7 +29,8 @@ class StructureSpec(Config):
 
     Atomic models are weighed by their atoms; for maps ``mass_kda`` is required: the mass of *what the map holds*, which
     may be half of the complex. What isn't given of a known species (`library.known`) comes from there: the split, and
-    for PDB ids symmetry and assembly, too.
+    for PDB ids symmetry and assembly, too; for files of a whole entry (1ihm.pdb) the symmetry, whose copies `structures`
+    looks for; for maps of membrane proteins which way they stand.
     """
 
     path: Path | None = None
@@ -39,6 +41,7 @@ class StructureSpec(Config):
     split: Split = "train"
     assembly: str | None = None  # a biological assembly of the file ("1"); None: the atoms as they are in the file
     membrane: bool = False  # sits in a membrane through the box centre (map) or the origin (atoms), of normal z
+    flip: bool = False  # of these: whether z points into the cell or vesicle, not out of it
     component: Component | None = None  # of maps with several bodies: "largest" or "all"
     contrast: Contrast = "bright"  # of maps
     map_voxel_size: float | None = Field(default=None, gt=0)  # A, of maps whose header lacks it
@@ -82,7 +85,7 @@ def expand(spec: StructureSpec, folder: Path = Path()) -> list[StructureSpec]:
     """
     if spec.pdb is not None:
         return [_filled(spec, fetch_pdb(spec.pdb) if spec.path is None else spec.path)]
-    paths = sorted(Path(found) for found in glob.glob(str(folder / spec.file)))
+    paths = sorted(Path(found) for found in glob.glob(os.path.join(glob.escape(str(folder)), spec.file)))
     if not paths:
         raise InputError(f"structure {folder / spec.file}: no such file; mend the path or set structure_folder")
     if len(paths) > 1 and (spec.name is not None or spec.mass_kda is not None):
@@ -107,9 +110,16 @@ def _filled(spec: StructureSpec, path: Path) -> StructureSpec:
     update: dict[str, object] = {"path": path, "name": spec.name or spec.pdb or stem_of(path)}
     update["split"] = split_of(spec, path)
     species = known(spec.pdb or stem_of(path))
-    if species is not None and spec.pdb is not None:
-        fields = ("symmetry", "assembly")
-        update |= {field: getattr(species, field) for field in fields if field not in spec.model_fields_set}
+    if species is None:
+        return spec.model_copy(update=update)
+    taken: tuple[str, ...] = ()
+    if spec.pdb is not None:
+        taken = ("symmetry", "assembly")
+    elif suffix_of(path) in MAP_SUFFIXES:
+        update |= {} if "flip" in spec.model_fields_set else {"flip": species.inward}
+    elif re.fullmatch(rf"(pdb_0000|pdb)?{species.pdb}", stem_of(path).lower()):
+        taken = ("symmetry",)
+    update |= {field: getattr(species, field) for field in taken if field not in spec.model_fields_set}
     return spec.model_copy(update=update)
 
 

@@ -49,9 +49,9 @@ def structure_template(spec: StructureSpec, voxel_size: float, *, resolution: fl
         raise InputError(f"map {path}: give mass_kda, the mass of what it holds; maps have no scale of their own")
     make = _of_atoms if suffix in ATOMIC_SUFFIXES else _of_map
     settings = {"voxel_size": voxel_size, "resolution": resolution, "kind": make.__name__}
-    settings |= spec.model_dump(mode="json", exclude={"path", "pdb", "name", "split"})
+    settings |= spec.model_dump(mode="json", exclude={"path", "pdb", "name", "split", "flip"})
     template = cached_template(path, settings, lambda: make(spec, voxel_size, resolution))
-    return replace(template, name=spec.name or stem_of(path), split=spec.split)
+    return replace(template, name=spec.name or stem_of(path), split=spec.split, inward=spec.flip)
 
 
 def _of_atoms(spec: StructureSpec, voxel_size: float, resolution: float) -> Template:

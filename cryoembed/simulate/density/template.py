@@ -49,6 +49,8 @@ class Template:
         A: from the template's centre to the origin of the frame it came in (a map's box centre, a PDB file's origin).
     membrane
         Whether the species sits in a membrane: the membrane's mid-plane then goes through that origin, its normal is z.
+    inward
+        Of these: whether z points into the cell or vesicle, not out of it.
     volts_per_unit
         Electrostatic potential over ice of density 1.0, by the atoms themselves (about `materials.PROTEIN_POTENTIAL`);
         None for maps and phantoms, which know nothing of volts.
@@ -67,6 +69,7 @@ class Template:
     split: Split = "train"
     origin_offset_zyx: tuple[float, float, float] = (0.0, 0.0, 0.0)
     membrane: bool = False
+    inward: bool = False
     volts_per_unit: float | None = None
 
     def __post_init__(self) -> None:

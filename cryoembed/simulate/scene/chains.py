@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 Kind = Literal["dna", "mrna"]
 NUCLEOSOME = "nucleosome"
 _RIM = 250.0  # A beyond the side faces in which chains that these cut may grow
+_GIVE_UP = 5  # chains in a row that found no place
 _BARE = (60.0, 200.0)  # A grown at once where there are no beads
 
 
@@ -83,12 +84,16 @@ def place_chains(
     """
     bead = _bead(spec, canvas.voxel_size, resolution, species)
     ground = Ground.of(canvas, rim=_RIM if spec.cut else 0.0)
-    missed = 0
+    missed, in_a_row = 0, 0
     for _ in range(int(generator.integers(spec.count[0], spec.count[1] + 1))):
+        if in_a_row == _GIVE_UP:  # a search without success is the longest
+            missed += 1
+            continue
         ground.refresh(canvas)
         pieces = grow(ground, spec.law(), bead, spec.length, generator)
         if pieces:
             _write(canvas, spec, pieces, bead, resolution)
+        in_a_row = 0 if pieces else in_a_row + 1
         missed += not pieces
     if missed:
         logger.warning("no place was found for %d of the %s chains; ask for fewer or shorter ones", missed, spec.kind)

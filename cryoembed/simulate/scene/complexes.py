@@ -8,6 +8,7 @@ from typing import Self, get_args
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
+from scipy import ndimage
 
 from cryoembed import geometry
 from cryoembed.config import Config
@@ -53,7 +54,7 @@ def complex_template(spec: ComplexSpec, species: Mapping[str, Template]) -> Temp
     Raises
     ------
     InputError
-        If a part is no species, or the name is taken.
+        If a part is no species or sits in a membrane, or the name is taken.
     """
     if lacking := sorted(set(spec.parts) - set(species)):
         known = ", ".join(species)
@@ -62,7 +63,11 @@ def complex_template(spec: ComplexSpec, species: Mapping[str, Template]) -> Temp
         raise InputError(f"complex {spec.name}: a species has this name; choose another")
     generator = np.random.default_rng([spec.seed, len(spec.parts)])
     parts = [species[name] for name in spec.parts]
-    size = 2 * sum(part.box_vox for part in parts)
+    if bound := sorted({part.name for part in parts if part.membrane}):
+        raise InputError(
+            f"complex {spec.name}: {', '.join(bound)} sits in membranes, complexes swim freely; leave it out"
+        )
+    size = parts[0].box_vox + 2 * sum(part.box_vox for part in parts[1:])
     density = np.zeros((size,) * 3, dtype=np.float32)
     _add(density, parts[0].density, np.zeros(3, dtype=np.int64))
     mask = np.zeros(density.shape, dtype=np.bool_)
@@ -76,7 +81,7 @@ def complex_template(spec: ComplexSpec, species: Mapping[str, Template]) -> Temp
     splits = get_args(Split)
     return calibrated(
         spec.name,
-        density,
+        density[ndimage.find_objects((density > 0).astype(np.int8))[0]],
         parts[0].voxel_size,
         sum(part.mass_kda for part in parts),
         split=max((part.split for part in parts), key=splits.index),  # one test species makes it one

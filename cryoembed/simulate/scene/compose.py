@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.complexes import with_complexes
 from cryoembed.simulate.scene.crowding import (
     Rules,
+    check_counts,
     check_species,
     place_counts,
     place_crowding,
@@ -44,7 +46,7 @@ def compose(
     Parameters
     ----------
     templates
-        The species of this sample, at its voxel size.
+        The species of this sample, at its voxel size; complexes that are not among them are made.
     generator
         Everything random comes from it.
     tomogram
@@ -57,7 +59,9 @@ def compose(
         that can't be reached are no error: the scene says what was reached, and a warning is logged.
     """
     rules = Rules(tries=config.tries, exhaustive=config.particles is None, stick_out=config.stick_out)
-    templates = with_complexes(config.complexes, templates)
+    ready = {template.name for template in templates}
+    templates = with_complexes([spec for spec in config.complexes if spec.name not in ready], templates)
+    check_counts(config.counts, [template.name for template in templates])
     envelope = draw_envelope(config.envelope, config.shape, config.voxel_size, generator)
     subunits = {spec.structure for spec in config.filaments} - set(
         config.counts if isinstance(config.counts, dict) else ()
@@ -75,15 +79,15 @@ def compose(
     )
     if envelope.sample_mask is not None:
         canvas.confine(envelope.sample_mask)
-    membranes = _place_membranes(canvas, config, envelope, generator)
-    missed = _place_embedded(canvas, config, embedded, membranes, generator, rules)
+    membranes, missed = _place_membranes(canvas, config, envelope, generator)
+    missed.update(_place_embedded(canvas, config, embedded, membranes, generator, rules))
     for membrane in membranes:
         block_gap(canvas, membrane)
         settle(canvas, membrane, generator)
-    place_gold(canvas, config, envelope.cell_mask, generator)
+    missed["fiducial"] += place_gold(canvas, config, envelope.cell_mask, generator)
     if envelope.cell_mask is not None:
         canvas.confine(envelope.cell_mask)
-    missed |= place_polymers(
+    polymers = place_polymers(
         canvas,
         config.filaments,
         config.chains,
@@ -92,9 +96,10 @@ def compose(
         resolution=config.resolution,
         room=envelope.room,
     )
+    missed.update(polymers)  # adds
     room = float(np.prod(config.shape)) if envelope.room is None else float(envelope.room.sum())
     if free:
-        missed |= _place_species(canvas, config, free, room, generator, rules)
+        missed.update(_place_species(canvas, config, free, room, generator, rules))
     if config.cytosol > 0:
         between = canvas.occupancy == 0 if envelope.room is None else envelope.room & (canvas.occupancy == 0)
         add_cytosol(canvas.density, between, config.cytosol, config.voxel_size, generator)
@@ -106,10 +111,11 @@ def compose(
         canvas.classes,
         config.voxel_size,
         canvas.filled / max(room, 1.0),
-        missed,
+        {label: count for label, count in missed.items() if count},
         sample_mask=envelope.sample_mask,
         cell_mask=envelope.cell_mask,
         filaments=canvas.filaments(),
+        splits={template.name: template.split for template in templates},
     )
     if (text := shortfall(scene, config.crowding)) is not None:
         logger.warning("%s: %s", tomogram, text)
@@ -118,16 +124,21 @@ def compose(
 
 def _place_membranes(
     canvas: Canvas, config: SampleConfig, envelope: Envelope, generator: np.random.Generator
-) -> list[Membrane]:
+) -> tuple[list[Membrane], Counter[str]]:
+    """Membranes, and how many of each label found no place."""
     placed: list[Membrane] = []
+    missed: Counter[str] = Counter()
     if envelope.cell is not None and config.envelope.membrane:
         found = draw_membrane(canvas, envelope.cell, draw_profile(MembraneSpec(), generator), "membrane")
         placed += [] if found is None else [found]
+        missed["membrane"] += found is None
     cut_by = envelope.sample_mask if config.envelope.kind == "lamella" else None
     for spec in (MembraneSpec(kind="ellipsoid", count=config.vesicles), *config.membranes):
         count = draw_count(spec.count, generator)
-        placed += place_membranes(canvas, spec, count, generator, inside=envelope.cell_mask, cut_by=cut_by)
-    return placed
+        found_all = place_membranes(canvas, spec, count, generator, inside=envelope.cell_mask, cut_by=cut_by)
+        placed += found_all
+        missed[spec.label] += count - len(found_all)
+    return placed, missed
 
 
 def _place_embedded(
@@ -138,7 +149,7 @@ def _place_embedded(
     generator: np.random.Generator,
     rules: Rules,
 ) -> dict[str, int]:
-    """Membrane proteins; label -> how many of those asked for by name found no place."""
+    """Membrane proteins; label -> how many of those asked for found no place."""
     if not templates:
         return {}
     names = [template.name for template in templates]
@@ -156,10 +167,7 @@ def _place_embedded(
         area = area_um2(membranes, config.voxel_size)
         number = draw_count(ranged, generator) if ranged else round(generator.uniform(*dense or (0, 0)) * area)
         plan = [int(index) for index in generator.integers(len(templates), size=number)]
-    missed = place_membrane_proteins(canvas, templates, plan, membranes, generator, threshold=rules.threshold)
-    if missed and not named:
-        logger.info("%d of %d membrane proteins found no place", sum(missed.values()), len(plan))
-    return missed if named else {}
+    return place_membrane_proteins(canvas, templates, plan, membranes, generator, threshold=rules.threshold)
 
 
 def _place_species(
@@ -185,8 +193,7 @@ def _place_species(
         return {}
     names = [template.name for template in templates]
     counts = config.counts if isinstance(config.counts, dict) else dict.fromkeys(names, config.counts or 0)
-    embedded = set(canvas.classes) - set(names)
-    plan = plan_counts(templates, {name: n for name, n in counts.items() if name not in embedded})
+    plan = plan_counts(templates, {name: n for name, n in counts.items() if name in names})  # the others are embedded
     return place_counts(canvas, templates, plan, generator, rules)
 
 

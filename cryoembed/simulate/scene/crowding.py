@@ -116,14 +116,19 @@ def plan_counts(templates: Sequence[Template], counts: Mapping[str, int] | Seque
     """Indices of templates, each as often as it is asked for."""
     names = [template.name for template in templates]
     if isinstance(counts, Mapping):
-        if unknown := sorted(set(counts) - set(names)):
-            raise InputError(f"packing: counts for unknown species {', '.join(unknown)}; known: {', '.join(names)}")
+        check_counts(counts, names)
         numbers = [int(counts.get(name, 0)) for name in names]
     else:
         numbers = [int(number) for number in counts or ()]
         if len(numbers) != len(names):
             raise InputError(f"packing: expected {len(names)} counts, one per template, got {len(numbers)}")
     return [index for index, number in enumerate(numbers) for _ in range(number)]
+
+
+def check_counts(counts: Mapping[str, int] | object, names: Sequence[str]) -> None:
+    """Raise an `InputError` if counts by name are of no known species."""
+    if isinstance(counts, Mapping) and (unknown := sorted(set(counts) - set(names))):
+        raise InputError(f"packing: counts for unknown species {', '.join(unknown)}; known: {', '.join(names)}")
 
 
 def check_species(templates: Sequence[Template], room_zyx: Sequence[float], voxel_size: float, margin: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,10 +13,8 @@ from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.membrane_voxels import Membrane
 from cryoembed.simulate.scene.placing import place_embedded
 
-logger = logging.getLogger(__name__)
-
 _TRIES = 40  # poses per protein
-_GIVE_UP = 10  # proteins in a row that found no place
+_GIVE_UP = 10  # of one species in a row that found no place: smaller ones may still find one
 
 
 def place_membrane_proteins(
@@ -31,21 +28,19 @@ def place_membrane_proteins(
 ) -> dict[str, int]:
     """Place proteins (indices of templates, the largest first) at random on membranes; label -> how many found no place.
 
-    The template's z axis points out of vesicles and cells, either way on sheets; the turn about it is random. The
-    template's origin (``origin_offset_zyx`` from its centre of mass) lies on the middle of the membrane. Proteins take
-    the place of lipids (PolNet draws them over each other by maximum).
+    The template's z axis points out of vesicles and cells (``inward``: into them), either way on sheets; the turn about
+    it is random. The template's origin (``origin_offset_zyx`` from its centre of mass) lies on the middle of the
+    membrane. Proteins take the place of lipids (PolNet draws them over each other by maximum).
     """
     missed: dict[str, int] = {}
-    failures = 0
-    for done, index in enumerate(sorted(plan, key=lambda i: -templates[i].mass_kda)):
+    failures = dict.fromkeys(plan, 0)
+    for index in sorted(plan, key=lambda i: -templates[i].mass_kda):
         template = templates[index]
-        if membranes and failures < _GIVE_UP and _place(canvas, template, membranes, generator, threshold):
-            failures = 0
+        if membranes and failures[index] < _GIVE_UP and _place(canvas, template, membranes, generator, threshold):
+            failures[index] = 0
             continue
-        failures += 1
+        failures[index] += 1
         missed[template.name] = missed.get(template.name, 0) + 1
-        if failures == _GIVE_UP:
-            logger.info("membranes are full after %d of %d membrane proteins", done + 1 - failures, len(plan))
     return missed
 
 
@@ -78,6 +73,7 @@ def _place(
         normals[mine] = membrane.surface.normals(points[mine])
         if membrane.two_sided:
             normals[mine] *= np.where(flips[mine], -1, 1)[:, None]
+    normals *= -1 if template.inward else 1
     for point, normal, turn, number in zip(points, normals, turns, chosen, strict=True):
         rotation = upright(normal, turn)
         position = (point - rotation.apply(template.origin_offset_zyx[::-1])[::-1]) / canvas.voxel_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -73,17 +74,18 @@ def pack(
         raise InputError(f"packing: crowding {crowding} is no fraction of the volume between 0 and 1")
     classes = (*(t.name for t in templates), *(["vesicle"] * (vesicles > 0)), *(["fiducial"] * (fiducials > 0)))
     canvas = Canvas(shape_zyx, voxel_size, gap=gap, margin=margin, classes=classes)
+    missed: Counter[str] = Counter()
     for _ in range(vesicles):
-        _place_vesicle(canvas, canvas.label_id("vesicle"), generator, tries)
+        missed["vesicle"] += not _place_vesicle(canvas, canvas.label_id("vesicle"), generator, tries)
     for _ in range(fiducials):
-        place_solid(canvas, gold_bead(generator, voxel_size), canvas.label_id("fiducial"), generator, tries)
+        bead = gold_bead(generator, voxel_size)
+        missed["fiducial"] += not place_solid(canvas, bead, canvas.label_id("fiducial"), generator, tries)
     rules = Rules(threshold, tries)
-    missed: dict[str, int] = {}
     if crowding is not None:
         chances = _chances(weights, len(templates))
         place_crowding(canvas, templates, chances, crowding * float(np.prod(shape_zyx)), generator, rules)
     else:
-        missed = place_counts(canvas, templates, plan_counts(templates, counts), generator, rules)
+        missed.update(place_counts(canvas, templates, plan_counts(templates, counts), generator, rules))
     scene = Scene(
         canvas.density,
         canvas.class_mask,
@@ -92,20 +94,20 @@ def pack(
         classes,
         voxel_size,
         canvas.filled / float(np.prod(shape_zyx)),
-        missed,
+        {label: count for label, count in missed.items() if count},
     )
     if (text := shortfall(scene, crowding)) is not None:
         logger.warning("%s: %s", tomogram, text)
     return scene
 
 
-def _place_vesicle(canvas: Canvas, label_id: int, generator: np.random.Generator, tries: int) -> None:
-    """Ever smaller vesicles until one fits beside those that are there."""
+def _place_vesicle(canvas: Canvas, label_id: int, generator: np.random.Generator, tries: int) -> bool:
+    """Ever smaller vesicles until one fits beside those that are there; whether one did."""
     for largest in (500.0, 350.0, 250.0, 150.0):
         solid = vesicle(generator, canvas.voxel_size, canvas.shape, radius_range=(100.0, largest))
         if place_solid(canvas, solid, label_id, generator, tries):
-            return
-    logger.warning("no place was found for one more vesicle; ask for fewer")
+            return True
+    return False
 
 
 def _chances(weights: Sequence[float] | None, count: int) -> npt.NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -19,6 +20,8 @@ from cryoembed.simulate.scene.envelope import EnvelopeConfig
 from cryoembed.simulate.scene.filaments import FilamentSpec
 from cryoembed.simulate.scene.polymers import polymer_labels
 from cryoembed.simulate.scene.truth import STRUCTURES
+
+Count = Annotated[int, Field(ge=0)]
 
 
 class SampleConfig(Config):
@@ -40,7 +43,7 @@ class SampleConfig(Config):
     families: tuple[Family, ...] = FAMILIES
     structures: tuple[StructureSpec, ...] = ()
     structure_folder: Path = Path()  # where relative paths of structures start
-    counts: dict[str, int] | int | None = None  # particles per species and model; or
+    counts: dict[str, Count] | Count | None = None  # particles per species and model; or
     crowding: float | None = Field(default=None, gt=0, lt=1)  # fraction of the sample that macromolecules fill; or
     particles: tuple[int, int] | None = None  # of all species together, drawn one by one, skipped if no place is found
     cytosol: float = Field(default=0.0, ge=0, lt=1)  # fraction of the rest filled by what is too small to be placed

@@ -12,7 +12,7 @@ import pandas as pd
 from cryoembed import geometry
 from cryoembed.errors import InputError
 from cryoembed.particles import FIDUCIAL, Particles, is_molecule
-from cryoembed.simulate.density.template import Mask, Volume
+from cryoembed.simulate.density.template import Mask, Split, Volume
 
 # classes that are no species, in the order of their class numbers
 STRUCTURES = ("vesicle", "membrane", "microtubule", "actin", "dna", "mrna", "nucleosome", FIDUCIAL)
@@ -45,6 +45,8 @@ class Scene:
         (z, y, x) bool, where the cell is; None where the sample is no cell.
     filaments
         One row per point of every filament: ``instance``, ``label``, ``point`` (along the filament), ``z, y, x`` in A.
+    splits
+        Species -> its split, of all species that the scene was offered.
     """
 
     density: Volume
@@ -58,6 +60,7 @@ class Scene:
     sample_mask: Mask | None = None
     cell_mask: Mask | None = None
     filaments: pd.DataFrame | None = None
+    splits: Mapping[str, Split] = field(default_factory=dict)
 
     @property
     def is_macromolecule(self) -> npt.NDArray[np.bool_]:

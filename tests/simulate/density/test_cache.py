@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,14 @@ def test_a_new_schema_makes_other_entries(tmp_path, made, monkeypatch):
     assert len(made) == 2
 
 
+def test_another_gemmi_makes_other_entries(tmp_path, made, monkeypatch):
+    spec = StructureSpec(path=write_protein(tmp_path / "a.pdb", residues=20))
+    structure_template(spec, 10.0)
+    monkeypatch.setattr(cache, "version", lambda _: "99.0")
+    structure_template(spec, 10.0)
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
 def test_a_damaged_entry_is_made_anew(tmp_path, made, damage):
     spec = StructureSpec(path=write_protein(tmp_path / "a.pdb", residues=20))
@@ -93,6 +102,23 @@ def test_what_was_used_longest_ago_goes_first(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_LARGEST", 250)
     cache._prune(tmp_path)
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["middle", "new"]
+
+
+def test_what_others_write_or_remove_meanwhile_is_no_trouble(tmp_path, monkeypatch):
+    for name in (".1.tmp.new", "gone", "old"):
+        (tmp_path / f"{name}.safetensors").write_bytes(bytes(100))
+    real = Path.stat
+
+    def stat(path, **rest):
+        if path.name == "gone.safetensors":
+            raise FileNotFoundError(path)
+        return real(path, **rest)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(cache, "_LARGEST", 50)
+    cache._prune(tmp_path)
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".1.tmp.new.safetensors", "gone.safetensors"]
 
 
 def test_the_folder_is_the_platforms_unless_given(monkeypatch, tmp_path):

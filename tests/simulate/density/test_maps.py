@@ -179,6 +179,6 @@ def _template(shared_data, pattern, mass):
 
 
 def _check(template, mass):
-    assert template.integral == pytest.approx(mass * DENSITY_PER_KDA, rel=0.1)
-    centre = np.asarray(ndimage.center_of_mass(template.density)) - template.box_vox // 2
-    assert np.abs(centre).max() < 0.05
+    """The envelope has room for the mass (0.81 Da / A^3) with clefts and water: half or double would not fit."""
+    room = template.mask().sum() * template.voxel_size**3 / (mass * DENSITY_PER_KDA)
+    assert 1.5 < room < 2.7

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gemmi
+import numpy as np
 import pytest
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.density.materials import PROTEIN_POTENTIAL
 from cryoembed.simulate.density.molecule import read_molecule
+from cryoembed.simulate.density.potential import potential
+from cryoembed.simulate.density.template import DENSITY_PER_KDA
 from tests.simulate.density.proteins import add_lines, protein, write_protein
 
 TWOFOLD = """REMARK 350 BIOMOLECULE: 1
@@ -76,6 +80,30 @@ def test_a_trace_of_one_atom_a_residue_weighs_its_residues(tmp_path):
         for name in ("N", "C", "O", "CB"):
             residue.remove_atom(name, "\0")
     assert _mass(structure, tmp_path) == pytest.approx(200 * 71.08 / 1000, rel=0.01)
+
+
+def traced(path, keep: set[str], folder):
+    """The file's model with these atoms only."""
+    structure = gemmi.read_structure(str(path))
+    for residue in (residue for chain in structure[0] for residue in chain):
+        for name in {atom.name for atom in residue if atom.name not in keep or atom.element.name == "Ca"}:
+            residue.remove_atom(name, "*")
+    structure.remove_empty_chains()
+    structure.write_pdb(str(folder / "trace.pdb"))
+    return read_molecule(folder / "trace.pdb")
+
+
+def test_traces_have_the_volts_and_the_centre_of_all_atoms(shared_data, tmp_path):
+    path = shared_data / "structures/4v4r_30S.pdb.gz"
+    whole, mass = potential(read_molecule(path), 10.0, sigma=5.0), read_molecule(path).mass_kda
+    for keep, volts in (({"CA"}, PROTEIN_POTENTIAL), ({"P"}, 3.48)):  # 3.48: materials.PROTEIN_POTENTIAL, of RNA
+        trace = traced(path, keep, tmp_path)
+        made = potential(trace, 10.0, sigma=5.0)
+        assert made.integral / (trace.mass_kda * DENSITY_PER_KDA) == pytest.approx(volts, rel=0.04)
+    both = potential(traced(path, {"CA", "P"}, tmp_path), 10.0, sigma=5.0)
+    assert both.integral / whole.integral == pytest.approx(1, rel=0.02)
+    assert traced(path, {"CA", "P"}, tmp_path).mass_kda == pytest.approx(mass, rel=0.01)
+    assert np.abs(both.centre_zyx - whole.centre_zyx).max() < 0.5
 
 
 def test_unusable_files_say_why(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 
-from cryoembed.simulate.density.families import FAMILIES
+from cryoembed.simulate.density.families import FAMILIES, is_possible
 from cryoembed.simulate.density.phantoms import PhantomSpec, phantom, random_phantom
 from cryoembed.simulate.density.template import DENSITY_PER_KDA, rotate
 
@@ -57,8 +57,21 @@ def test_another_voxel_size_is_the_same_molecule():
     assert fine.radius == pytest.approx(coarse.radius, abs=15)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("symmetry", ["C1", "C2", "C17", "D1", "D2", "D17", "T", "O", "I"])
+def test_every_family_and_symmetry_is_made_or_refused(family, symmetry):
+    settings = {"name": "x", "family": family, "mass_kda": 3000, "symmetry": symmetry}
+    if not is_possible(family, symmetry):
+        with pytest.raises(ValidationError, match="symmetry"):
+            PhantomSpec(**settings)
+        return
+    template = phantom(PhantomSpec(**settings), 20.0)
+    assert np.isfinite(template.density).all()
+    assert template.symmetry == symmetry
+
+
 def test_an_impossible_symmetry_is_refused():
     with pytest.raises(ValidationError, match="symmetry"):
         PhantomSpec(name="x", family="ring", mass_kda=100, symmetry="Q4")
-    with pytest.raises(ValidationError, match="C1"):
+    with pytest.raises(ValidationError, match="family rod can't have symmetry C4"):
         PhantomSpec(name="x", family="rod", mass_kda=100, symmetry="C4")

@@ -6,11 +6,13 @@ import gzip
 import socket
 import threading
 import time
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.density import rcsb
 from cryoembed.simulate.density.cache import cache_folder
 from cryoembed.simulate.density.rcsb import fetch_pdb
 from cryoembed.simulate.density.structure_spec import StructureSpec, expand
@@ -74,6 +76,26 @@ def kept():
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
+def test_what_unpacks_without_end_is_refused(server, monkeypatch):
+    monkeypatch.setattr(rcsb, "_LARGEST_TEXT", 1e6)
+    server.answers["4ug0.cif.gz"] = gzip.compress(bytes(100_000_000))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"damaged \(more than 1 MB unpacked\)"):
+        fetch_pdb("4ug0")
+    assert tracemalloc.get_traced_memory()[1] < 30e6
+    tracemalloc.stop()
+    assert kept() == []
+
+
+def test_a_damaged_entry_of_the_cache_is_fetched_anew(server, caplog):
+    server.answers["4ug0.cif.gz"] = entry()
+    path = fetch_pdb("4ug0")
+    path.write_bytes(entry()[:-20])
+    assert fetch_pdb("4ug0").read_bytes() == entry()
+    assert len(server.asked) == 2
+    assert "fetched anew" in caplog.text
+
+
 def test_an_entry_is_fetched_once(server):
     server.answers["4ug0.cif.gz"] = entry()
     spec = StructureSpec(pdb="4UG0")
@@ -107,6 +129,7 @@ def test_an_unknown_id_is_said_to_be(server):
         ("5txt", gzip.compress(b"<html>maintenance</html>"), "no mmCIF file"),
         ("5emp", gzip.compress(b"data_5emp\n_entry.id 5emp\n"), "holds no atoms"),
     ],
+    ids=["cut", "damaged", "no gzip", "text", "empty"],  # contents hold the time: not the same in every process
 )
 def test_damaged_answers_are_not_kept(server, name, content, message):
     server.answers[f"{name}.cif.gz"] = content

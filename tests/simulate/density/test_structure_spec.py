@@ -10,6 +10,14 @@ from cryoembed.simulate.density.structure_spec import StructureSpec, expand
 from tests.simulate.density.proteins import write_protein
 
 
+def test_a_folder_of_any_name_is_searched(tmp_path):
+    folder = tmp_path / "run [1] *"
+    folder.mkdir()
+    write_protein(folder / "a.pdb", residues=3)
+    (spec,) = expand(StructureSpec(path="*.pdb"), folder)
+    assert spec.file == folder / "a.pdb"
+
+
 def test_globs_become_one_spec_per_file(tmp_path):
     for name in ("b.pdb", "a.pdb"):
         write_protein(tmp_path / name, residues=5)

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from cryoembed.errors import InputError
 from cryoembed.io.mrc import write_mrc
+from cryoembed.simulate.density.library import library
 from cryoembed.simulate.density.structure_spec import StructureSpec, expand
 from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import DENSITY_PER_KDA
@@ -22,6 +23,40 @@ def test_the_same_molecule_comes_out_of_atoms_and_of_a_map(tmp_path):
         assert of_map.integral == pytest.approx(atoms.integral, rel=0.02)
         centre = np.asarray(ndimage.center_of_mass(of_map.density)) - of_map.box_vox // 2
         assert np.abs(centre).max() < 0.05
+
+
+@pytest.mark.parametrize("name", ["4UPY.pdb.gz", "4v4r_30S.pdb.gz"])
+def test_atoms_and_map_of_a_complex_of_rna_and_protein_have_one_centre(shared_data, tmp_path, name):
+    """RNA is further over ice than protein: the centre of mass of the atoms is not that of the density."""
+    atoms = structure_template(StructureSpec(path=shared_data / "structures" / name), 10.0)
+    write_mrc(tmp_path / "a.mrc", np.pad(atoms.density, 4), 10.0)
+    of_map = structure_template(StructureSpec(path=tmp_path / "a.mrc", mass_kda=atoms.mass_kda, component="all"), 10.0)
+    offset = ndimage.center_of_mass(atoms.density) - np.array(atoms.box_vox // 2)
+    assert np.abs(offset).max() * 10.0 < 0.1
+    assert np.abs(of_map.origin_offset_zyx).max() < 0.5  # A: from the map's centre of mass to its box centre
+
+
+@pytest.mark.parametrize("name", ["1IHM.pdb.gz", "1f2n.cif.gz"])
+def test_the_file_of_a_virus_is_its_capsid(shared_data, name):
+    (spec,) = expand(StructureSpec(path=shared_data / "structures" / name))
+    template = structure_template(spec, 20.0)
+    assert (template.symmetry, template.split) == ("I", "train")
+    assert template.mass_kda == pytest.approx(library()[name[:4].lower()].mass_kda, rel=0.03)
+
+
+def test_a_cage_without_its_copies_is_told_of(tmp_path, caplog):
+    spec = StructureSpec(path=write_protein(tmp_path / "a.pdb"), symmetry="O")
+    structure_template(spec, 10.0)
+    assert "a.pdb: it has 1 chains and no assembly of 24 copies" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["6z6u.pdb.gz"])
+def test_a_cage_with_its_chains_in_the_file_is_fine(shared_data, caplog, name):
+    (spec,) = expand(StructureSpec(path=shared_data / "structures" / name))
+    template = structure_template(spec, 10.0)
+    assert template.symmetry == "O"
+    assert template.mass_kda == pytest.approx(464, rel=0.03)
+    assert "copies" not in caplog.text
 
 
 @pytest.mark.parametrize("voxel_size", [2.0, 5.0, 10.0, 20.0])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from cryoembed.errors import InputError
+from cryoembed.particles import QUATERNION
 from cryoembed.simulate.density.phantoms import PhantomSpec, phantom
-from cryoembed.simulate.density.template import DENSITY_PER_KDA
-from cryoembed.simulate.scene import dna
+from cryoembed.simulate.density.template import DENSITY_PER_KDA, MASK_THRESHOLD, occupied, rotate
+from cryoembed.simulate.scene import chains, dna
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.chains import ChainSpec, place_chains
 from cryoembed.simulate.scene.growth import Ground, grow
@@ -36,6 +38,17 @@ def chromatin():
     return canvas
 
 
+def test_where_no_chain_finds_room_few_are_looked_for(monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(chains, "grow", lambda *args: looked_for.append(grow(*args)) or looked_for[-1])
+    canvas = _canvas()
+    canvas.blocked[:] = True
+    spec = ChainSpec(count=(40, 40))
+    assert place_chains(canvas, spec, np.random.default_rng(0), resolution=12.0, species={}) == 40
+    assert not any(looked_for)
+    assert len(looked_for) == 5
+
+
 def test_each_string_and_each_nucleosome_has_an_id_of_its_own(chromatin):
     labels = [row["label"] for row in chromatin.rows]
     assert labels.count("dna") == 4
@@ -52,9 +65,21 @@ def test_positions_carry_their_ids_and_classes(chromatin):
 
 
 def test_no_nucleosome_loses_voxels_to_another(chromatin):
-    ids = [k for k, row in enumerate(chromatin.rows, start=1) if row["label"] == "nucleosome"]
-    sizes = np.bincount(chromatin.occupancy.reshape(-1))[ids]
-    assert sizes.min() > 0.7 * sizes.max()  # DNA keeps the voxels of its ends
+    """Drawn again from its row alone, each has its voxels but for those that DNA keeps at its ends."""
+    template = dna.nucleosome(10.0, resolution=12.0)
+    centre = template.box_vox // 2
+    labels = np.array(["", *(row["label"] for row in chromatin.rows)])
+    for number in np.flatnonzero(labels == "nucleosome"):
+        row = chromatin.rows[number - 1]
+        position = np.array([row[axis] for axis in "zyx"]) / 10.0
+        nearest = np.floor(position + 0.5).astype(int)
+        turned = rotate(template, Rotation.from_quat([row[name] for name in QUATERNION]), position - nearest)
+        mask = occupied(turned, template.interior * MASK_THRESHOLD, (centre,) * 3, 10.0)
+        voxels = np.argwhere(mask) - centre + nearest
+        holders = chromatin.occupancy[tuple(voxels[((voxels >= 0) & (voxels < SHAPE)).all(axis=1)].T)]
+        own, strings = holders == number, labels[holders] == "dna"
+        assert (own | strings).mean() > 0.95
+        assert own.mean() > 0.7
 
 
 def test_chromatin_weighs_its_base_pairs_and_histones(chromatin):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from cryoembed.config import parse_config
 from cryoembed.errors import InputError
+from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate_sample
 from cryoembed.simulate.scene.complexes import ComplexSpec, complex_template, with_complexes
 
 
@@ -46,6 +49,32 @@ def test_unknown_parts_and_taken_names_are_errors(species):
         complex_template(ComplexSpec(name="c", parts=("blob", "rnap")), known)
     with pytest.raises(InputError, match="has this name"):
         complex_template(ComplexSpec(name="ring", parts=("blob", "two")), known)
+
+
+def test_a_complex_of_a_membrane_protein_is_refused(species, mushroom):
+    known = {template.name: template for template in (*species, mushroom)}
+    with pytest.raises(InputError, match="mushroom sits in membranes"):
+        complex_template(ComplexSpec(name="c", parts=("blob", "mushroom")), known)
+
+
+def test_many_parts_need_no_box_of_all_of_them(species):
+    known = {template.name: template for template in species}
+    tracemalloc.start()
+    made = complex_template(ComplexSpec(name="c", parts=("two", "two", "two", "two")), known)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made.mass_kda == 4 * known["two"].mass_kda
+    assert peak < 8 * (sum(part.box_vox for part in [known["two"]] * 4) * 2) ** 3  # one float64 volume of that box
+
+
+def test_complexes_are_made_once_for_all_models(monkeypatch):
+    phantoms = [{"name": "one", "family": "blob", "mass_kda": 150}]
+    settings = {"phantoms": phantoms, "complexes": [{"name": "c", "parts": ["one", "one"]}], "counts": 1}
+    config = parse_config(DatasetConfig, {**settings, "shape": [24, 32, 32]})
+    shared = shared_templates(config)
+    assert [template.name for template in shared] == ["one", "c"]
+    monkeypatch.delattr("cryoembed.simulate.scene.complexes.complex_template")
+    assert sorted(simulate_sample(config, 1, shared).particles.labels) == ["c", "one"]
 
 
 def test_a_complex_of_one_part_is_refused():

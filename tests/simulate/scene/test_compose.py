@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ envelopes = st.sampled_from(
         {"kind": "slab", "thickness_nm": [25, 36]},
         {"kind": "lamella", "thickness_nm": [28, 36], "waviness_nm": [0, 3]},
         {"kind": "cell", "thickness_nm": [30, 36], "radius_nm": [20, 35], "offset_nm": [0, 8], "ice_nm": [0, 20]},
-        {"kind": "cell", "thickness_nm": [30, 36], "radius_nm": [60, 90], "ice_nm": [0, 0]},
+        {"kind": "cell", "thickness_nm": [30, 36], "radius_nm": [60, 90], "offset_nm": [0, 50], "ice_nm": [0, 0]},
     ]
 )
 numbers = st.sampled_from([{"counts": 4}, {"crowding": 0.1}, {"crowding": 0.3}, {"particles": [5, 40]}])
@@ -168,6 +169,42 @@ def test_a_sample_without_species_may_hold_gold_alone(make_config):
     diameter = 2 * (3 * (scene.occupancy_mask == 1).sum() / (4 * np.pi)) ** (1 / 3) * VOXEL
     assert 75 < diameter < 130
     assert ndimage.label(scene.occupancy_mask == 1)[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "label"),
+    [
+        ({"vesicles": [30, 30]}, "vesicle"),
+        ({"membranes": [{"kind": "torus", "count": [30, 30]}]}, "membrane"),
+        ({"fiducials": [400, 400]}, "fiducial"),
+    ],
+)
+def test_vesicles_and_gold_that_find_no_place_are_a_shortfall(make_config, asked, label):
+    scene = compose(make_config(shape=[32, 40, 40], **asked), [], np.random.default_rng(0))
+    count = 400 if label == "fiducial" else 30
+    assert scene.missed == {label: count - len(scene.particles)}
+    assert f"no place was found for {scene.missed[label]} {label}" in shortfall(scene, None)
+
+
+def test_scenes_to_train_on_tell_of_vesicles_and_gold_that_find_no_place(species):
+    scene = pack(species[:1], (32, 40, 40), VOXEL, np.random.default_rng(0), counts=[0], vesicles=30, fiducials=300)
+    labels = list(scene.particles.labels)
+    assert scene.missed["vesicle"] == 30 - labels.count("vesicle") > 0
+    assert scene.missed["fiducial"] == 300 - labels.count("fiducial") > 0
+
+
+@pytest.mark.parametrize("name", ["bolb", "fiducial", "vesicle"])
+def test_counts_of_what_is_no_species_are_refused(make_config, species, name):
+    with pytest.raises(InputError, match=f"unknown species {name}; known: blob, ring"):
+        compose(make_config(counts={name: 3}, fiducials=[1, 1], vesicles=[1, 1]), species[:2], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["vesicle", "DNA", "membrane", "fiducial", "actin"])
+def test_a_species_with_the_name_of_a_structure_is_refused(make_config, species, mushroom, name):
+    for template in (replace(species[0], name=name), replace(mushroom, name=name)):
+        config = make_config(vesicles=[1, 1], fiducials=[1, 1], membrane_proteins=[1, 1])
+        with pytest.raises(InputError, match=f"{name} name what is no molecule"):
+            compose(config, [template], np.random.default_rng(0))
 
 
 def test_a_slab_thinner_than_a_particle_is_refused(make_config, species):

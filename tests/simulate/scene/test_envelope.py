@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from cryoembed.config import parse_config
 from cryoembed.errors import InputError
+from cryoembed.simulate.scene import envelope
 from cryoembed.simulate.scene.compose import compose
 from cryoembed.simulate.scene.envelope import EnvelopeConfig, draw_envelope
 from cryoembed.simulate.scene.truth import truth_is_consistent
@@ -49,12 +50,34 @@ def test_the_faces_of_a_lamella_are_wavy_and_tilted():
 def test_a_cell_is_round_thin_at_its_edge_and_lies_in_ice():
     cell = draw(2, **CELL)
     depth = cell.cell_mask.sum(axis=0)
-    assert depth.max() == pytest.approx(37, abs=6)
+    assert depth.max() == pytest.approx(cell.thickness_vox, abs=1.5)
     assert (depth[[0, -1]] == 0).all()
     assert 0 < np.sort(depth[depth > 0])[:20].mean() < 0.5 * depth.max()
     assert (cell.sample_mask | ~cell.cell_mask).all()
     assert cell.sample_mask[:, 0, 0].sum() == pytest.approx(20, abs=1)
     assert (cell.sample_mask.sum(axis=0) >= depth).all()
+
+
+@pytest.mark.parametrize("waviness", [0, 5, 15])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cell_is_as_thick_as_drawn_whatever_its_waves(seed, waviness):
+    settings = {**CELL, "thickness_nm": [100, 106], "radius_nm": [50, 60], "waviness_nm": [waviness, waviness]}
+    cell = draw(seed, shape=(110, 130, 130), **settings)
+    depth = cell.cell_mask.sum(axis=0)
+    assert 100 <= cell.thickness_vox <= 106
+    assert depth.max() == pytest.approx(cell.thickness_vox, abs=1.5)
+
+
+def test_a_lamella_is_cut_by_no_face_of_the_volume(caplog, monkeypatch):
+    faces, between = [], envelope._between
+    monkeypatch.setattr(envelope, "_between", lambda *args: faces.append(args[:2]) or between(*args))
+    for seed in range(4):
+        settings = {"thickness_nm": [50, 60], "tilt_deg": [4, 8], "waviness_nm": [3, 5]}
+        draw(seed, kind="lamella", **settings)
+        lower, upper = faces[-1]
+        assert lower.min() > -0.51
+        assert upper.max() < SHAPE[0] - 0.49
+    assert "flattened" in caplog.text
 
 
 def test_no_film_leaves_the_cell_alone():
@@ -68,6 +91,11 @@ def test_no_film_leaves_the_cell_alone():
 def test_a_sample_thicker_than_the_volume_is_refused():
     with pytest.raises(InputError, match="100 nm thick does not fit into a volume 64 nm deep"):
         draw(kind="slab", thickness_nm=[60, 100])
+
+
+def test_a_cell_outside_of_the_volume_is_refused():
+    with pytest.raises(InputError, match=r"outside of the volume \(200 nm from its middle\); lower offset_nm"):
+        draw(2, **{**CELL, "offset_nm": [200, 200]})
 
 
 @pytest.mark.parametrize(

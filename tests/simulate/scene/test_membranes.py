@@ -49,6 +49,23 @@ def test_membranes_never_run_through_each_other(make_config, caplog):
         assert truth_is_consistent(scene)[scene.particles.labels == "membrane"].all()
 
 
+def test_no_voxel_lies_in_two_membranes():
+    """By the surfaces themselves, which know nothing of what was written."""
+    points = np.argwhere(np.ones((64, 80, 80), dtype=bool)) * 10.0
+    for seed in range(2):
+        generator = np.random.default_rng(seed)
+        canvas = Canvas((64, 80, 80), 10.0, gap=0, margin=0, classes=("vesicle", "membrane"))
+        placed = []
+        for kind in ("sphere", "ellipsoid", "torus", "flat"):
+            spec = MembraneSpec(kind=kind, radius=(80, 150), minor_radius=(40, 50))
+            placed += place_membranes(canvas, spec, 2, generator)
+        near = np.array([one.profile.near(one.surface.at(points)) for one in placed])
+        assert len(placed) > 3
+        assert near.sum(axis=0).max() == 1
+        agree = near.any(axis=0) == (canvas.occupancy > 0).reshape(-1)
+        assert agree.mean() > 0.999  # distances are float32 there
+
+
 def test_closed_ones_are_vesicles_all_else_is_membrane(make_config):
     config = make_config(membranes=[{"kind": "torus", "radius": [120, 120], "minor_radius": [50, 50]}], vesicles=[1, 1])
     scene = compose(config, [], np.random.default_rng(1))
