@@ -60,10 +60,11 @@ def simulate(
     workers: Annotated[int | None, typer.Option(help="Tomograms made at a time, one process each.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a running Dask scheduler to work on.")] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit Slurm jobs as parallel.slurm describes them.")] = False,
+    device: Device = None,
     overrides: Overrides = None,
 ) -> None:
     """Make tomograms with full ground truth (SHREC 2021's folder layout)."""
-    values = {"out": out, "seed": seed, "parallel.workers": workers, "parallel.scheduler": scheduler}
+    values = {"out": out, "seed": seed, "parallel.workers": workers, "parallel.scheduler": scheduler, "device": device}
     _run("simulate", "SimulateConfig", values | {"parallel.slurm.enabled": slurm or None}, config, overrides)
 
 

@@ -28,6 +28,21 @@ DTYPES: dict[str, str] = {
     "volume": "float32",
     "particle_id": "object",
 }
+# labels of a truth's rows that are no particles: these reach through the tomogram, so that their one position is some
+# point of them (or the empty middle of a vesicle), and nobody can be asked to pick it
+EXTENDED = frozenset({"vesicle", "membrane", "microtubule", "actin", "dna", "mrna"})
+FIDUCIAL = "fiducial"  # gold has a position, but is no molecule
+
+
+def is_particle(labels: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """(n,) whether labels are of something with a position of its own: not `EXTENDED`; case does not matter."""
+    return np.array([str(label).strip().lower() not in EXTENDED for label in np.atleast_1d(labels)], dtype=np.bool_)
+
+
+def is_molecule(labels: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """(n,) whether labels are of macromolecules: `is_particle`, and no gold."""
+    gold = [str(label).strip().lower() == FIDUCIAL for label in np.atleast_1d(labels)]
+    return np.asarray(is_particle(labels) & ~np.array(gold, dtype=np.bool_), dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)

@@ -140,7 +140,7 @@ slice_figure(panels, overlays=rings, thickness=30)
 #
 # Going down the ranking: of the hits so far, how many are barrels (precision); of all barrels in the two tomograms, how
 # many have been hit (recall)? The area under the curve is the average precision. A query cannot find what `index` did
-# not: where the curve ends is the recall of notebook 3.
+# not: the curve ends at the share of barrels that have an instance at all (notebook 3 has it for all three tomograms).
 
 # %%
 steps = [

@@ -56,7 +56,8 @@ def test_unknown_setting_exits_with_2_and_names_the_nearest_one(tmp_path: Path) 
     [
         (["demo", "--out", "d", "--seed", "1", "--device", "cpu"], "cryoembed.recipes.demo:DemoConfig"),
         (
-            ["simulate", "--out", "d", "--seed", "1", "--workers", "2", "--scheduler", "a", "--slurm"],
+            ["simulate", "--out", "d", "--seed", "1", "--workers", "2", "--scheduler", "a", "--slurm",
+             "--device", "cpu"],
             "cryoembed.recipes.simulate:SimulateConfig",
         ),
         (

@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryoembed.errors import InputError
-from cryoembed.particles import Particles, particle_ids
+from cryoembed.particles import Particles, is_molecule, is_particle, particle_ids
 
 
 def three() -> Particles:
@@ -99,3 +99,10 @@ def test_parts_with_and_without_instances_can_be_joined() -> None:
     first = Particles.from_arrays("a", [[1, 2, 3]], instance=[7])
     joined = Particles.concatenate([first, Particles.from_arrays("a", [[4, 5, 6]])])
     assert joined.column("instance", 0).tolist() == [7, 0]
+
+
+def test_extended_objects_are_no_particles_and_gold_is_no_molecule():
+    labels = np.array(["5MRC", "Vesicle", "dna", "fiducial", "nucleosome", ""], dtype=object)
+    assert list(is_particle(labels)) == [True, False, False, True, True, True]
+    assert list(is_molecule(labels)) == [True, False, False, False, True, True]
+    assert len(is_molecule([])) == 0

@@ -14,10 +14,9 @@ import numpy.typing as npt
 from cryoembed import geometry
 from cryoembed.errors import InputError
 from cryoembed.evaluate.shrec21 import truth_ids
-from cryoembed.particles import Particles
+from cryoembed.particles import Particles, is_particle
 from cryoembed.tomogram import Tomogram
 
-HOLLOW = ("vesicle",)  # their centres are empty and their mask may be cut by the border
 MIN_OWN_ID = 0.9  # 4v94 and rings may miss at their very centre
 MAX_SHIFT_VOX = 3.0
 MAX_DISTANCE_VOX = 8.0
@@ -36,6 +35,9 @@ class TruthCheck:
 
 def check_truth(truth: Particles, occupancy: Tomogram, *others: Tomogram) -> TruthCheck:
     """Check that list, occupancy mask and further volumes belong together.
+
+    Vesicles, membranes and filaments (`particles.EXTENDED`) are left out: their positions and their masks' centroids
+    are different things.
 
     Parameters
     ----------
@@ -57,11 +59,10 @@ def check_truth(truth: Particles, occupancy: Tomogram, *others: Tomogram) -> Tru
         _same_frame(occupancy, other)
     ids = truth_ids(truth)
     sizes, centroids = _centroids(occupancy.data, int(ids.max()))
-    solid = np.array([str(label).strip().lower() not in HOLLOW for label in truth.labels], dtype=bool)
+    solid = is_particle(truth.labels)
     if not solid.any():
-        raise InputError(
-            f"{occupancy.name}: the truth holds nothing but {', '.join(HOLLOW)}s; there is nothing to score"
-        )
+        held = ", ".join(sorted(set(truth.labels.astype(str))))
+        raise InputError(f"{occupancy.name}: the truth holds nothing but {held}; there is no particle to score")
     centres = occupancy.to_voxel(truth.positions_zyx)[solid]
     numbers = ids[solid]
     own = _own_id_nearby(occupancy.data, centres, numbers)

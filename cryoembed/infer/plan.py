@@ -14,8 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cryoembed.device import choose_device
 from cryoembed.errors import InputError
-from cryoembed.infer.device import Precision, agrees, choose_device, choose_precision, default_memory, exact_float32
+from cryoembed.infer.device import Precision, agrees, choose_precision, default_memory, exact_float32
 from cryoembed.infer.graph import Graph, Layer, record
 from cryoembed.infer.streaming import Stream
 from cryoembed.infer.tiling import Span, Tile, choose_core, mirrored, round_up, tiles

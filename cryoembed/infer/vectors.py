@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cryoembed.device import choose_device
 from cryoembed.errors import InputError
-from cryoembed.infer.device import Precision, agrees, choose_device, choose_precision, exact_float32
+from cryoembed.infer.device import Precision, agrees, choose_precision, exact_float32
 from cryoembed.models.fold import fold_batchnorm
 from cryoembed.models.simsiam import SubtomogramNetwork
 

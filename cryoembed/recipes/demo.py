@@ -19,7 +19,7 @@ from cryoembed.evaluate.table import as_text
 from cryoembed.io import read_particles, write_particles
 from cryoembed.io.atomic import replacing
 from cryoembed.mining.cluster import ClusterConfig
-from cryoembed.particles import Particles
+from cryoembed.particles import Particles, is_particle
 from cryoembed.recipes.cluster import CLUSTERS, ClusterRecipeConfig, cluster
 from cryoembed.recipes.demo_page import write_demo_page
 from cryoembed.recipes.denoise import DenoiseConfig, denoise
@@ -74,6 +74,7 @@ def demo(config: DemoConfig) -> str:
     _log.info("1. simulate: %s", simulate(_dataset(config)))
     models = [out / "dataset" / f"model_{number}" for number in range(config.models)]
     truth = Particles.concatenate([read_particles(model / "particles.parquet") for model in models])
+    truth = truth.select(is_particle(truth.labels))
     volumes = tuple(model / "reconstruction.mrc" for model in models)
     shown = volumes[1:2]
     _log.info("2. denoise: %s", denoise(DenoiseConfig(tomograms=shown, out=out / "denoised", device=config.device)))

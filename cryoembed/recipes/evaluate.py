@@ -19,7 +19,7 @@ from cryoembed.evaluate.truth import check_truth
 from cryoembed.io.atomic import replacing
 from cryoembed.io.formats import read_particles
 from cryoembed.io.shrec import read_model
-from cryoembed.particles import Particles
+from cryoembed.particles import EXTENDED, Particles
 from cryoembed.recipes.truth import model_folders, read_truth, truth_infos
 
 Rule = Literal["distance", "shrec21"]
@@ -41,7 +41,9 @@ class EvaluateConfig(Config):
     min_mass_kda: float | None = Field(None, description="lighter true particles are ignored; needs column mass_kda")
     tomograms: tuple[str, ...] = Field((), description="score only these; empty: all that have a truth")
     label_column: str = Field("label", description="the truth table's column that holds the labels")
-    ignore_labels: tuple[str, ...] = Field(("vesicle", "ambiguous"), description="picks on them count neither way")
+    ignore_labels: tuple[str, ...] = Field(
+        ("ambiguous", *sorted(EXTENDED)), description="picks near their positions count neither way (distance rule)"
+    )
     trap_labels: tuple[str, ...] = Field(
         ("gold", "outside"), description="no particles: picks on them are counted apart"
     )
@@ -129,14 +131,16 @@ def _shrec21(picks: Particles, config: EvaluateConfig) -> tuple[list[str], dict[
     folders = [folder for folder in folders if not config.tomograms or folder.name in config.tomograms]
     here, skipped = _in_truth(picks, {folder.name for folder in folders})
     scores: dict[str, Shrec21Score] = {}
+    present: set[str] = set()
     for folder in folders:
         model = read_model(folder, voxel_size=config.voxel_size)
         check_truth(model.particles, model.occupancy_mask, model.class_mask, model.reconstruction)
+        present |= {str(label).lower() for label in model.particles.labels}
         scores[folder.name] = score_shrec21(
             here.of(folder.name), model.particles, model.occupancy_mask, config=config.shrec21
         )
     total = combine(list(scores.values()))
-    left_out = ", ".join(config.shrec21.left_out) or "nothing"
+    left_out = ", ".join(name for name in config.shrec21.left_out if name.lower() in present) or "nothing"
     tables = [
         f"SHREC 2021 rule on {len(scores)} tomogram(s), left out: {left_out}",
         as_text(shrec21_rows(total)),

@@ -6,7 +6,6 @@ With one worker nothing of Dask is imported and the jobs run here, one after the
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
+from cryoembed.simulate.threads import usable_threads
 
 logger = logging.getLogger(__name__)
 
@@ -203,8 +203,7 @@ def _one_thread(numba: int) -> dict[str, str]:
 
 
 def _cores_each(workers: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, usable_threads() // workers)
 
 
 def _missing(what: str) -> InputError:

@@ -18,9 +18,9 @@ from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.models.receptive import total_stride
 from cryoembed.models.simsiam import SubtomogramNetwork
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.recipes.training_data import Stream, check_stream, load_structures, scene_source, training_summary
+from cryoembed.recipes.training_data import Stream, check_stream, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
-from cryoembed.simulate.density.structures import StructureSpec
+from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training import objectives
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Draw
@@ -30,6 +30,7 @@ from cryoembed.views.pool import RESOLUTION_PER_VOXEL, RollingPool, SubtomogramC
 from cryoembed.views.rendering import OVERSAMPLING
 from cryoembed.views.rolling import Fixed
 from cryoembed.views.scenes import SceneConfig
+from cryoembed.views.structures import load_structures
 from cryoembed.views.subtomograms import draw_box_pairs, draw_classes
 
 Data = Annotated[SceneConfig | SubtomogramConfig, Field(discriminator="kind")]

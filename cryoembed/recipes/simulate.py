@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from cryoembed.recipes.parallel import ParallelConfig, each
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
 from cryoembed.simulate.dataset import DatasetConfig
-from cryoembed.simulate.density.structures import expand
+from cryoembed.simulate.density.structure_spec import expand
 from cryoembed.simulate.folders import simulate_dataset
 
 
@@ -17,6 +19,9 @@ class SimulateConfig(DatasetConfig):
 
     out: Path = Path("dataset")
     parallel: ParallelConfig = ParallelConfig()
+    # of the imaging. No part of what a model is: another device rounds otherwise, but the sample, its truth and the
+    # clean tomogram are the same, so a data set begun on one machine may be finished on another
+    device: str = Field(default="cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
 
 def simulate(config: SimulateConfig) -> str:
@@ -32,6 +37,7 @@ def simulate(config: SimulateConfig) -> str:
             each=lambda make, indices: each(make, indices, config.parallel, name=lambda index: f"model_{index}"),
             processes=config.parallel.processes,
             threads=config.parallel.threads,
+            device=config.device,
         )
     inputs = [single.file for spec in config.structures for single in expand(spec, config.structure_folder)]
     # where it was made is left out: the same files whatever the number of workers

@@ -15,7 +15,7 @@ from cryoembed.models.config import Head, ModelCard, VoxelNetworkConfig
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import Stream, check_stream, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
-from cryoembed.simulate.density.structures import StructureSpec
+from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.objectives import Heads
 from cryoembed.views.dense import draw_targets

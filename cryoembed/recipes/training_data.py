@@ -14,37 +14,21 @@ from pydantic import BeforeValidator
 
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
+from cryoembed.particles import is_molecule
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.simulate.dataset import DatasetConfig, settings_digest, shared_templates, simulate_sample
-from cryoembed.simulate.density.structures import StructureSpec, expand, split_of, structure_template
-from cryoembed.simulate.density.template import Split, Template
-from cryoembed.simulate.folders import RECORD
+from cryoembed.simulate.dataset import DatasetConfig, settings_digest
+from cryoembed.simulate.density.structure_spec import StructureSpec
+from cryoembed.simulate.density.template import Template
+from cryoembed.simulate.model_files import RECORD
 from cryoembed.views.pool import SubtomogramConfig
 from cryoembed.views.rolling import Fixed, Rolling
-from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene, numbered_scene, scene_of
+from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene, numbered_scene
+from cryoembed.views.stream import check_crops_fit, endless, simulated_scene
+from cryoembed.views.structures import load_structures
 
 logger = logging.getLogger(__name__)
 
 STREAM_EVERY = 4  # batches; a scene of 96 x 160 x 160 voxels takes as long as one or two small training steps
-NOT_INSTANCES = frozenset({"vesicle", "fiducial"})
-
-
-def load_structures(
-    specs: Sequence[StructureSpec], voxel_size: float, *, resolution: float = 12.0, folder: Path = Path()
-) -> list[Template]:
-    """Templates at ``voxel_size`` A of maps and atomic models; `InputError` if one is not of the training split."""
-    for spec in specs:
-        if spec.pdb is not None:  # before it is downloaded
-            _refuse_held_back(spec.pdb, split_of(spec))
-    expanded = [one for spec in specs for one in expand(spec, folder)]
-    for spec in expanded:
-        _refuse_held_back(spec.name, spec.split)
-    return [structure_template(spec, voxel_size, resolution=resolution) for spec in expanded]
-
-
-def _refuse_held_back(name: str | None, split: Split) -> None:
-    if split != "train":
-        raise InputError(f"structure {name} is of the {split} split; trainings may see train only")
 
 
 def read_stream(value: Any) -> Any:
@@ -61,10 +45,7 @@ def check_stream(data: SceneConfig, stream: DatasetConfig | None, dataset: Path 
         raise ValueError("dataset is a fixed set of scenes: leave out stream and data.refresh_every, or dataset")
     if stream is None:
         return
-    if stream.voxel_size != data.voxel_size:
-        raise ValueError(f"stream.voxel_size {stream.voxel_size} differs from data.voxel_size {data.voxel_size}")
-    if min(stream.shape) < data.crop_vox + 2 * data.margin_vox:
-        raise ValueError(f"stream.shape {stream.shape} is smaller than crop_vox + 2 margin_vox of data")
+    check_crops_fit(data, stream)
 
 
 def training_summary(data: SceneConfig | SubtomogramConfig, dataset: Path | None, stream: DatasetConfig | None) -> str:
@@ -108,26 +89,14 @@ def scene_source(
         See `load_structures` and `load_scenes`.
     """
     if stream is not None:
-        endless = stream.model_copy(update={"validation": 0, "test": 0, "allow_shortfall": True})
-        load_structures(endless.structures, endless.voxel_size, folder=endless.structure_folder)  # refuses other splits
-        make = partial(_streamed, config, endless)
+        load_structures(stream.structures, stream.voxel_size, folder=stream.structure_folder)  # refuses other splits
+        make = partial(simulated_scene, config, endless(stream))
         return Rolling(make, config.scenes, refresh_every(config), processes=composers)
     templates = load_structures(structures, config.voxel_size)
     if config.refresh_every:
         make = partial(numbered_scene, config, templates)
         return Rolling(make, config.scenes, config.refresh_every, processes=composers)
     return Fixed(load_scenes(config, dataset, templates, inputs))
-
-
-_species: dict[str, list[Template]] = {}  # of the stream that this process makes samples of
-
-
-def _streamed(config: SceneConfig, stream: DatasetConfig, index: int) -> CleanScene:
-    key = stream.model_dump_json()
-    if key not in _species:
-        _species.clear()
-        _species[key] = shared_templates(stream)
-    return scene_of(simulate_sample(stream, index, _species[key]), config)
 
 
 def load_scenes(
@@ -169,9 +138,7 @@ def _recorded_scene(folder: Path, config: SceneConfig, inputs: InputConfig) -> C
             f"{folder}: voxel size {model.grandmodel.voxel_size} A, but data.voxel_size is {config.voxel_size}; "
             "simulate at the network's voxel size"
         )
-    labels = np.concatenate([[""], model.particles.labels])
-    keep = np.array([label not in NOT_INSTANCES for label in labels])
-    keep[0] = False
+    keep = np.concatenate([[False], is_molecule(model.particles.labels)])
     ids = np.asarray(model.occupancy_mask.data, dtype=np.int32)
     density = np.asarray(model.grandmodel.data, dtype=np.float32)
     # the truth says which sign particles have; no need to guess

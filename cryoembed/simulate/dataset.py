@@ -12,14 +12,17 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cryoembed.errors import InputError
+from cryoembed.particles import FIDUCIAL
 from cryoembed.simulate.density.phantoms import phantom, random_spec
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
+from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import Split, Template
 from cryoembed.simulate.imaging.series import Imaged, ImagingConfig, image
-from cryoembed.simulate.scene.sample import SampleConfig, compose
+from cryoembed.simulate.scene.compose import compose
+from cryoembed.simulate.scene.sample import SampleConfig
 from cryoembed.simulate.scene.truth import Scene, shortfall
 
-SCHEMA = 2
+SCHEMA = 3
 _IMAGING_FILES = ("tilt_file", "spectrum_file")
 
 
@@ -49,7 +52,12 @@ class DatasetConfig(SampleConfig):
 
 
 def simulate_model(
-    config: DatasetConfig, index: int, shared: Sequence[Template] | None = None, *, threads: int | None = None
+    config: DatasetConfig,
+    index: int,
+    shared: Sequence[Template] | None = None,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> tuple[Scene, Imaged]:
     """One model in memory: the sample with its truth, and its tomogram.
 
@@ -59,6 +67,8 @@ def simulate_model(
         `shared_templates` of the config; made here if None.
     threads
         Of the imaging; default all that this process may use. The result is the same for any number.
+    device
+        Of the imaging, see `imaging.series.image`.
     """
     generator = np.random.default_rng([config.seed, 1, index])
     scene = simulate_sample(config, index, shared, generator)
@@ -69,7 +79,9 @@ def simulate_model(
         generator,
         occupancy=scene.macromolecule_mask(),
         sample_mask=scene.sample_mask,
+        gold=scene.mask_of(FIDUCIAL),
         threads=threads,
+        device=device,
     )
     return scene, imaged
 

@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -26,6 +27,17 @@ T = TypeVar("T")
 
 _AHEAD = 2  # things made before they are needed, per process
 _BEHIND = 4  # windows that stay at hand for threads that are late
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: sums over several differ in the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Fixed(Generic[T]):
@@ -96,12 +108,8 @@ class Rolling(Generic[T]):
         if self._pool is not None:
             return self._pool.submit(_made, index)
         done: Future[Any] = Future()
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in the processes: sums over several threads differ in the last bits
-        try:
+        with one_thread():  # as in the processes
             done.set_result(_parcel(self._make(index)))
-        finally:
-            torch.set_num_threads(threads)
         return done
 
     def __enter__(self) -> Rolling[T]:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from cryoembed.io.mrc import read_tomogram
-from cryoembed.simulate.density.atoms import PROTEIN_POTENTIAL, sigma_of_resolution
+from cryoembed.simulate.density.atoms import sigma_of_resolution
 from cryoembed.simulate.density.library import known
 from cryoembed.simulate.density.maps import body, template_from_map
-from cryoembed.simulate.density.materials import absorption, mean_free_path
+from cryoembed.simulate.density.materials import PROTEIN_POTENTIAL, absorption, mean_free_path
 from cryoembed.simulate.density.molecule import read_molecule
 from cryoembed.simulate.density.potential import potential
 from cryoembed.simulate.density.template import DENSITY_PER_KDA

@@ -22,7 +22,7 @@ from cryoembed.instances.measure import measure
 from cryoembed.instances.segment import segment_instances
 from cryoembed.io import read_particles, read_tomogram
 from cryoembed.models.dense_simsiam import VoxelNetwork
-from cryoembed.particles import Particles
+from cryoembed.particles import Particles, is_particle
 from cryoembed.preprocess.prepare import prepare
 from cryoembed.recipes.find_instances import INSTANCE_MAPS, load_voxel_model
 from cryoembed.recipes.simulate import SimulateConfig, simulate
@@ -54,7 +54,7 @@ def evaluate(models: list[Path], config: InstanceConfig, weights: str) -> tuple[
         labels = segment_instances(*(maps[name] for name in INSTANCE_MAPS), config, voxel_size=tomogram.voxel_size)
         found.append(measure(labels, tomogram.voxel_size, tomogram=model.name, score_map=maps["foreground"]))
         truth = read_particles(model / "particles.parquet")
-        truth = truth.select(truth.labels != "vesicle")
+        truth = truth.select(is_particle(truth.labels))
         heavy = truth.column("mass_kda", 0.0).astype(np.float64) >= LARGE_KDA
         large.append(truth.select(heavy))
         small.append(truth.select(~heavy))

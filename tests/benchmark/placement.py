@@ -19,12 +19,15 @@ import numpy as np
 from scipy import ndimage
 
 from cryoembed.config import parse_config
+from cryoembed.particles import is_particle
 from cryoembed.rotations import matrices_zyx, random_rotations
 from cryoembed.simulate.density.phantoms import PhantomSpec, phantom
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
+from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import Template, rotate
-from cryoembed.simulate.scene.pack import SIZE_CLASSES_KDA
-from cryoembed.simulate.scene.sample import SampleConfig, compose
+from cryoembed.simulate.scene.compose import compose
+from cryoembed.simulate.scene.crowding import SIZE_CLASSES_KDA
+from cryoembed.simulate.scene.sample import SampleConfig
 from cryoembed.simulate.scene.truth import Scene, truth_is_consistent
 
 VOXEL = 10.0
@@ -120,13 +123,12 @@ def main() -> None:
         ]
         config = sample(shape=(96, 192, 192), crowding=chosen.crowding, size_shares=(1, 1, 1, 1, 1))
     scene, seconds = timed(config, templates)
-    hollow = scene.particles.labels == "vesicle"
     report = {
         "cpu_s": round(seconds, 2),
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "rows": len(scene.particles),
         "crowding": round(scene.crowding, 4),
-        "truth_holds": bool(truth_is_consistent(scene)[~hollow].all()),
+        "truth_holds": bool(truth_is_consistent(scene)[is_particle(scene.particles.labels)].all()),
         "particles_and_volume_by_size": classes_of(scene),
     }
     print(json.dumps(report, indent=1))

@@ -23,8 +23,8 @@ from cryoembed.evaluate.beads import bead_widths
 from cryoembed.io.mrc import read_mrc
 from cryoembed.io.tilt_series import read_tilts
 from cryoembed.plot.image import to_grey
-from cryoembed.simulate.imaging.backprojection import reconstruct
 from cryoembed.simulate.imaging.geometry import TiltGeometry
+from cryoembed.simulate.imaging.weighted_backprojection import reconstruct
 
 Array = np.ndarray
 PIXEL = 10.0  # A

@@ -11,7 +11,7 @@ from cryoembed.evaluate.shrec21 import (
     combine,
     score_shrec21,
 )
-from cryoembed.particles import Particles
+from cryoembed.particles import EXTENDED, Particles
 from cryoembed.tomogram import Tomogram
 
 VOXEL = 10.0
@@ -156,3 +156,12 @@ def test_tomograms_add_up(occupancy):
     assert (total.rr, total.tp, total.fn, total.n_truth) == (3, 3, 3, 6)
     assert total.ad == pytest.approx((1 + 0 + 0) / 3)
     assert total.per_class["5mrc"] == ClassScore(tp=1, fp=0, fn=1)
+
+
+@pytest.mark.parametrize("label", sorted(EXTENDED))
+def test_picks_on_extended_objects_count_neither_way(occupancy, label):
+    labels = [label if name == "vesicle" else name for name in LABELS]
+    truth = TRUTH.with_columns(label=labels)
+    same = score_shrec21(picks([[5, 5, 5], [5, 15, 5]], ["5MRC", "x"]), TRUTH, occupancy)
+    score = score_shrec21(picks([[5, 5, 5], [5, 15, 5]], ["5MRC", "x"]), truth, occupancy)
+    assert score == same

@@ -3,7 +3,7 @@ import pytest
 
 from cryoembed.errors import InputError
 from cryoembed.evaluate.truth import check_truth
-from cryoembed.particles import Particles
+from cryoembed.particles import EXTENDED, Particles
 from cryoembed.tomogram import Tomogram
 
 VOXEL = 10.0
@@ -68,3 +68,15 @@ def test_an_instance_column_gives_the_ids(scene):
     truth, occupancy = scene
     order = np.roll(np.arange(27), 1)
     check_truth(truth.select(order).with_columns(instance=order + 1), occupancy)
+
+
+@pytest.mark.parametrize("label", sorted(EXTENDED))
+def test_extended_objects_need_no_centroid_at_their_position(scene, label):
+    """Most rows are filaments whose ids stand elsewhere; the one particle is right."""
+    truth, occupancy = scene
+    far = truth.positions_zyx.copy()
+    far[1:] = 0
+    labels = ["5MRC", *[label.upper()] * 26]
+    assert check_truth(Particles.from_arrays("model_0", far, label=labels), occupancy).n_checked == 1
+    with pytest.raises(InputError, match="no particle to score"):
+        check_truth(truth.with_columns(label=[label] * 27), occupancy)

@@ -174,14 +174,14 @@ def test_a_data_set_on_disk_does_not_roll(tmp_path: Path) -> None:
 
 def test_the_shipped_stream_fits_the_shipped_trainings_and_shows_what_simulate_would_write() -> None:
     from cryoembed.recipes.train import TrainRecipeConfig
-    from cryoembed.recipes.training_data import _streamed
     from cryoembed.simulate.dataset import simulate_sample
+    from cryoembed.views.stream import simulated_scene
 
     stream = f"stream={CONFIGS / 'simulate_training.yaml'}"
     load_config(TrainRecipeConfig, CONFIGS / "train_voxel_small.yaml", [stream])
     config = load_config(PretrainConfig, CONFIGS / "pretrain_dense_simsiam_small.yaml", [stream])
     assert config.stream is not None
     assert isinstance(config.data, SceneConfig)
-    scene = _streamed(config.data, config.stream, 1)
+    scene = simulated_scene(config.data, config.stream, 1)
     sample = simulate_sample(config.stream, 1)
     assert np.array_equal(scene.foreground, sample.macromolecule_mask())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -111,13 +113,13 @@ def test_what_cannot_be_reached_is_an_error_that_leaves_nothing(tmp_path):
 
 
 def test_a_killed_run_leaves_no_half_model(tmp_path, monkeypatch):
-    import cryoembed.simulate.folders as dataset
+    import cryoembed.simulate.model_files as model_files
 
     def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset, "write_mrc", killed)
+        patch.setattr(model_files, "write_mrc", killed)
         with pytest.raises(KeyboardInterrupt):
             simulate_dataset(config(models=1, write_halves=True), tmp_path)
     assert not list(tmp_path.rglob("*.mrc"))
@@ -174,6 +176,29 @@ def test_the_recipe_says_what_it_made_and_what_it_kept(tmp_path):
     assert simulate(recipe) == f"simulated 2 models with 16 particles, kept 0 that were complete: {tmp_path / 'set'}"
     assert "kept 2" in simulate(recipe)
     assert {"config.yaml", "provenance.json", "model_0", "model_1"} <= {p.name for p in (tmp_path / "set").iterdir()}
+
+
+def test_simulating_on_the_cpu_needs_no_torch(tmp_path):
+    recipe = parse_config(SimulateConfig, {**SMALL, "models": 1, "out": tmp_path / "set"})
+    (tmp_path / "one.yaml").write_text(recipe.to_yaml())
+    code = (
+        "import sys; sys.argv = ['cryoembed', 'simulate', sys.argv[1]]\n"
+        "from cryoembed.cli import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "one.yaml")], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.split()[-1] == "False"
+    assert (tmp_path / "set" / "model_0").is_dir()
+
+
+def test_the_device_is_no_part_of_what_a_model_is(tmp_path):
+    values = {**SMALL, "models": 1, "out": tmp_path / "set"}
+    simulate(parse_config(SimulateConfig, values))
+    assert "kept 1" in simulate(parse_config(SimulateConfig, {**values, "device": "auto"}))
+    with pytest.raises(InputError, match="device"):
+        parse_config(SimulateConfig, {**values, "device": "gpu"})
 
 
 def test_the_mini_shrec_config_finds_all_its_species(shared_data):

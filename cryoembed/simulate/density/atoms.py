@@ -1,4 +1,4 @@
-"""Clouds of (pseudo-)atoms -> templates, and the one scale that ties density to volts."""
+"""Clouds of (pseudo-)atoms -> templates."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ from cryoembed.simulate.density.molecule import Molecule
 from cryoembed.simulate.density.potential import potential
 from cryoembed.simulate.density.splat import splat
 from cryoembed.simulate.density.template import DENSITY_PER_KDA, Split, Template, check_mass
-
-# Volts over ice of density 1.0: the electrostatic potential of a molecule less that of the ice it displaces, over
-# mass x DENSITY_PER_KDA. Mean of 23 protein structures (s.d. 0.03; RNA has 3.48) by tests/benchmark/calibration.py.
-# Protein of 0.81 Da / A^3 then has a mean potential of 4.53 + 3.32 = 7.85 V.
-PROTEIN_POTENTIAL = 3.32
 
 
 def sigma_of_resolution(resolution: float, voxel_size: float) -> float:

@@ -21,7 +21,7 @@ from cryoembed.simulate.density.template import Template
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1  # raise it when the same file and settings give another density
+SCHEMA = 2  # raise it when the same file and settings give another density
 FOLDER = "CRYOEMBED_CACHE"
 _LARGEST = 2e9  # bytes of templates; the least recently used go first
 

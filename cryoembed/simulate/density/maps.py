@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.density.atoms import template_from_atoms
-from cryoembed.simulate.density.template import Mask, Split, Template, calibrated, check_mass
+from cryoembed.simulate.density.calibration import calibrated
+from cryoembed.simulate.density.template import Mask, Split, Template, check_mass
 
 logger = logging.getLogger(__name__)
 

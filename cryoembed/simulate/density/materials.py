@@ -1,7 +1,8 @@
 """What beams meet: electrostatic potential and absorption (imaginary potential) of ice, protein, membranes and gold.
 
 The interaction potential is ``V_el + i V_ab`` (SHREC 2021, section 2.1): the first shifts the phase of the electron
-wave, the second takes electrons out of the image (inelastic scattering, which the energy filter removes).
+wave, the second takes electrons out of the image (inelastic scattering, which the energy filter removes). The imaging
+takes the absorption of light matter as a share of its potential, the amplitude contrast; that of gold is from here.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from typing import Literal
 import numpy as np
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.electrons import REST_ENERGY, interaction_constant
+from cryoembed.simulate.electrons import energy as energy_of
 
 Material = Literal["ice", "protein", "nucleic", "membrane", "gold"]
 
 ICE_POTENTIAL = 4.530  # V, amorphous ice of 0.93 g / cm^3 (SHREC 2021, section 2.1)
+# Volts over ice of density 1.0: the electrostatic potential of a molecule less that of the ice it displaces, over
+# mass x DENSITY_PER_KDA. Mean of 23 protein structures (s.d. 0.03; RNA has 3.48) by tests/benchmark/calibration.py.
+# Protein of 0.81 Da / A^3 then has a mean potential of 4.53 + 3.32 = 7.85 V.
+PROTEIN_POTENTIAL = 3.32
 
 _AVOGADRO = 6.02214076e23
-_REST_ENERGY = 510998.95  # eV, electron
-_PLANCK_SPEED = 12398.4198  # eV A
 _MEAN_LOSS = 20.0  # eV, plasmon
 # g / cm^3, g / mol, atoms of Vulovic's formula unit: hydrogens are apart, others count by the root of their number
 _UNITS: dict[Material, tuple[float, float, float, tuple[int, ...]]] = {
@@ -31,18 +36,6 @@ _UNITS: dict[Material, tuple[float, float, float, tuple[int, ...]]] = {
 _PROTEIN = (1.35, 7.2)  # g / cm^3, g / mol of a mean atom, whose cross-section at 100 kV was measured
 
 
-def interaction_constant(voltage_kv: float) -> float:
-    """Phase shift per potential and path, rad / (V A): 2 pi m e lambda / h^2 with the relativistic mass."""
-    energy = _energy(voltage_kv)
-    return 2 * math.pi * (energy + _REST_ENERGY) / (wavelength(voltage_kv) * energy * (energy + 2 * _REST_ENERGY))
-
-
-def wavelength(voltage_kv: float) -> float:
-    """Of an electron, A (relativistic)."""
-    energy = _energy(voltage_kv)
-    return _PLANCK_SPEED / math.sqrt(energy * (energy + 2 * _REST_ENERGY))
-
-
 def mean_free_path(material: Material, voltage_kv: float = 300.0) -> float:
     """Path (A) after which inelastic scattering has left 1 / e of the electrons.
 
@@ -50,10 +43,10 @@ def mean_free_path(material: Material, voltage_kv: float = 300.0) -> float:
     the cross-section of an element is 1.5e-6 nm^2 sqrt(Z) / beta^2 ln(beta^2 (V + mc^2) / (E / 2)); hydrogen's and a
     mean protein atom's are measured at 100 kV (8.8e-6 and 8.2e-5 nm^2) and scaled to other voltages.
     """
-    energy = _energy(voltage_kv)
+    energy = energy_of(voltage_kv)
     beta2, at_100 = _beta2(energy), _beta2(100e3)
-    log = math.log(beta2 * (energy + _REST_ENERGY) / (_MEAN_LOSS / 2))
-    scaled = at_100 * log / (beta2 * math.log(at_100 * (100e3 + _REST_ENERGY) / (_MEAN_LOSS / 2)))
+    log = math.log(beta2 * (energy + REST_ENERGY) / (_MEAN_LOSS / 2))
+    scaled = at_100 * log / (beta2 * math.log(at_100 * (100e3 + REST_ENERGY) / (_MEAN_LOSS / 2)))
     if material == "protein":
         density, weight = _PROTEIN
         cross_section = 8.2e-5 * scaled
@@ -71,12 +64,6 @@ def absorption(material: Material, voltage_kv: float = 300.0) -> float:
     return 1.0 / (2 * interaction_constant(voltage_kv) * mean_free_path(material, voltage_kv))
 
 
-def _energy(voltage_kv: float) -> float:
-    if not (math.isfinite(voltage_kv) and voltage_kv > 0):
-        raise InputError(f"voltage {voltage_kv} kV is not positive; expected for example 300")
-    return voltage_kv * 1e3
-
-
 def _beta2(energy: float) -> float:
     """Squared speed of an electron over that of light."""
-    return 1 - (_REST_ENERGY / (energy + _REST_ENERGY)) ** 2
+    return 1 - (REST_ENERGY / (energy + REST_ENERGY)) ** 2

@@ -1,4 +1,4 @@
-"""Atomic models (PDB, mmCIF) as arrays: which atoms count, how heavy they are, where an assembly's copies lie."""
+"""Atomic models (PDB, mmCIF) as arrays: which atoms count, and how heavy they are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.density.assemblies import Copies, copies_of, operators, sequence_mass
 
 logger = logging.getLogger(__name__)
 
@@ -20,21 +21,13 @@ _HYDROGEN = 1.00794
 _WATER = 18.015
 _BEAD_B = 200.0  # A^2: the spread of a whole residue that one atom stands for (s.d. 1.6 A)
 _CARBON = 6
-_WATERS = frozenset({"SOL", "TIP", "TIP3", "TIP4", "TP3", "SPC"})  # of molecular dynamics; gemmi knows HOH and the like
-
-
-@dataclass(frozen=True, eq=False)
-class Copies:
-    """Atoms of the file (rows) and the places where an assembly has them."""
-
-    rows: npt.NDArray[np.intp]
-    matrices_zyx: Array  # (k, 3, 3)
-    shifts_zyx: Array  # (k, 3) A
+# waters of molecular dynamics (gemmi knows HOH and the like), and the planes that OPM draws where its membranes end
+_NO_ATOMS = frozenset({"SOL", "TIP", "TIP3", "TIP4", "TP3", "SPC", "DUM"})
 
 
 @dataclass(frozen=True, eq=False)
 class Molecule:
-    """Atoms of one structure, without water.
+    """Atoms of one structure, without water and dummies.
 
     Parameters
     ----------
@@ -113,8 +106,8 @@ def read_molecule(path: Path, *, assembly: str | None = None, copies: int = 1) -
         raise InputError(f"structure {path}: the occupancies of all atoms are 0; mend the file")
     names = np.array(chains)
     if assembly is None and copies > 1:
-        assembly = next((item.name for item in structure.assemblies if _operators(item) == copies), None)
-    parts = _copies(structure, names, assembly, path)
+        assembly = next((item.name for item in structure.assemblies if operators(item) == copies), None)
+    parts = copies_of(structure, names, assembly, path)
     total = sum(len(part.matrices_zyx) * mass[part.rows].sum() for part in parts) / 1000
     return Molecule(
         positions_zyx=table[:, :3],
@@ -124,7 +117,7 @@ def read_molecule(path: Path, *, assembly: str | None = None, copies: int = 1) -
         b_factors=np.clip(table[:, 6], 0, 500),
         copies=parts,
         mass_kda=float(total),
-        sequence_kda=_sequence_mass(structure, names, parts),
+        sequence_kda=sequence_mass(structure, names, parts),
     )
 
 
@@ -138,7 +131,7 @@ def _atoms(model: Any) -> tuple[list[tuple[float, ...]], list[tuple[str, str]], 
     info: dict[str, Any] = {}
     for chain in model:
         for residue in chain:
-            if residue.is_water() or residue.name in _WATERS:
+            if residue.is_water() or residue.name in _NO_ATOMS:
                 continue
             if residue.name not in info:
                 info[residue.name] = gemmi.find_tabulated_residue(residue.name)
@@ -169,55 +162,3 @@ def _atoms(model: Any) -> tuple[list[tuple[float, ...]], list[tuple[str, str]], 
                 chains.append((chain.name, residue.subchain))
                 masses.append(amount * (weight + hydrogens * _HYDROGEN))
     return rows, chains, np.array(masses)
-
-
-def _copies(structure: Any, names: npt.NDArray[np.str_], assembly: str | None, path: Path) -> tuple[Copies, ...]:
-    everything = np.arange(len(names))
-    known = {item.name: item for item in structure.assemblies}
-    if assembly is None:
-        larger = [name for name, item in known.items() if _operators(item) > 1]
-        if larger:
-            logger.info(
-                "structure %s: taken as in the file; its assembly %s is larger (give assembly: %r for it)",
-                path,
-                larger[0],
-                larger[0],
-            )
-        return (Copies(everything, np.eye(3)[None], np.zeros((1, 3))),)
-    if assembly not in known:
-        raise InputError(f"structure {path}: no assembly {assembly!r}; it has {', '.join(known) or 'none'}")
-    found = []
-    for generator in known[assembly].generators:
-        column, members = (1, generator.subchains) if generator.subchains else (0, generator.chains)
-        rows = np.flatnonzero(np.isin(names[:, column], list(members))) if members else everything
-        matrices = np.array([operator.transform.mat.tolist() for operator in generator.operators]).reshape(-1, 3, 3)
-        shifts = np.array([operator.transform.vec.tolist() for operator in generator.operators]).reshape(-1, 3)
-        if len(rows) and len(matrices):
-            found.append(Copies(rows, matrices[:, ::-1, ::-1], shifts[:, ::-1]))
-    if not found:
-        raise InputError(f"structure {path}: assembly {assembly!r} holds none of the file's chains")
-    return tuple(found)
-
-
-def _operators(assembly: Any) -> int:
-    """How often an assembly repeats what the file holds."""
-    return max((len(generator.operators) for generator in assembly.generators), default=0)
-
-
-def _sequence_mass(structure: Any, names: npt.NDArray[np.str_], copies: tuple[Copies, ...]) -> float | None:
-    """KDa of the sequences of all copied chains, modelled or not."""
-    import gemmi
-
-    weights = {
-        subchain: gemmi.calculate_sequence_weight([gemmi.Entity.first_mon(name) for name in entity.full_sequence])
-        for entity in structure.entities
-        if entity.full_sequence
-        for subchain in entity.subchains
-    }
-    if not weights:
-        return None
-    total = sum(
-        len(part.matrices_zyx) * sum(weights.get(str(name), 0.0) for name in np.unique(names[part.rows, 1]))
-        for part in copies
-    )
-    return float(total) / 1000

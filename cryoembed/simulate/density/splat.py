@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from cryoembed.simulate.compiled import compiled
 
 _REACH = 5.4  # s.d.: a Gaussian's tail beyond is 3e-8 of it along an axis
 
@@ -45,7 +46,7 @@ def splat(
     return density.astype(np.float32)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+@compiled(nogil=True)
 def _add(
     density: npt.NDArray[np.float64],
     places: npt.NDArray[np.float64],

@@ -49,7 +49,7 @@ class OpticsSettings(Config):
     surroundings: Literal["mirror", "ice"] = "mirror"  # beyond the volume's sides, where tilted images look
     slab: float = Field(default=50.0, gt=0)  # A, of the multislice
     voltage_kv: float = Field(default=300.0, gt=0)
-    amplitude_contrast: float = Field(default=0.1, ge=0, lt=1)
+    amplitude_contrast: float = Field(default=0.1, ge=0, lt=1)  # share of the potential that absorbs; gold: more
     mean_free_path: Range = (3100.0, 3800.0)  # A, of ice: thick ice lets fewer electrons through; 0: all
     ctf: bool = True
     defocus_um: Range = (2.0, 5.0)  # underfocus positive

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.imaging.blocks import in_threads, row_blocks
+from cryoembed.simulate.imaging.blocks import row_blocks
 from cryoembed.simulate.imaging.geometry import TiltGeometry
+from cryoembed.simulate.threads import in_threads
 
 Images = npt.NDArray[np.float32]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import fft
 
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.exposures import Exposures
-from cryoembed.simulate.imaging.lens import Image, Lens, through_lens
-from cryoembed.simulate.imaging.optics import Filter, ctf, frequency_grid
+from cryoembed.simulate.imaging.fourier import Filter, Image, filtered, frequency_grid
+from cryoembed.simulate.imaging.lens import Lens, through_lens
+from cryoembed.simulate.imaging.optics import ctf
 from cryoembed.simulate.imaging.weighting import dose_weights
 
 
@@ -33,7 +33,7 @@ def correct(
     lens = Lens.of(exposures, tilt, config)
     if not config.ctf or config.ctf_correction == "none":
         weight *= 1 if config.ctf and lens.defocus_um < 0 else -1
-        return [np.asarray(fft.irfft2(fft.rfft2(image) * weight, s=shape), dtype=np.float32) for image in images]
+        return [filtered(image, weight) for image in images]
 
     def filters(k: Filter, aberration: Filter) -> list[Filter]:
         weight = _weight(k, config, exposures, tilt)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import polynomial
-from scipy import fft
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.imaging.acquisition import DetectorSettings
-from cryoembed.simulate.imaging.optics import Filter, frequency_grid
-
-Image = npt.NDArray[np.float32]
+from cryoembed.simulate.imaging.fourier import Filter, Image, filtered, frequency_grid
 
 # Gatan K2 Summit, counting, 300 kV; frequency as a share of Nyquist. Cubics fitted to the measured curves that PyTom
 # ships, right to 0.004 (MTF) and 0.013 (DQE); below a hundredth of Nyquist the MTF rises to 1 (scattered electrons).
@@ -95,12 +91,3 @@ class Detector:
 def count(electrons: Image, generator: np.random.Generator) -> Image:
     """Electrons that happen to come: Poisson numbers (y, u) with the given means."""
     return np.asarray(generator.poisson(electrons), dtype=np.float32)
-
-
-def filtered(image: Image, transfer: npt.NDArray[np.floating[Any]] | float) -> Image:
-    """The image (y, u) with its rfft2 multiplied."""
-    if np.ndim(transfer) == 0:
-        return np.asarray(image * np.asarray(transfer, dtype=np.float32))
-    spectrum = fft.rfft2(image)
-    spectrum *= transfer
-    return np.asarray(fft.irfft2(spectrum, s=image.shape), dtype=np.float32)

@@ -26,6 +26,8 @@ class Ice:
     ----------
     sample_mask
         (z, y, x) where ice is, or None for everywhere.
+    threads, device
+        As for `projection.project`.
 
     Raises
     ------
@@ -41,6 +43,7 @@ class Ice:
         sample_mask: npt.NDArray[np.bool_] | None = None,
         *,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         cosine = np.maximum(np.cos(np.deg2rad(exposures.tilts_deg)), _STEEPEST)
         self._mean_free_path = exposures.mean_free_path
@@ -58,7 +61,7 @@ class Ice:
         blocks = _binned(sample_mask)
         pad = reach_vox(blocks.shape, exposures.tilts_deg)
         wide = np.pad(blocks, ((0, 0), (0, 0), (pad, pad)), mode="edge")
-        paths = project(wide, exposures.tilts_deg, threads=threads, compensate=False)
+        paths = project(wide, exposures.tilts_deg, threads=threads, device=device, compensate=False)
         self._coarse = paths[:, :, pad : pad + blocks.shape[2]] * np.float32(_COARSE * voxel_size)
 
     def through(self, tilt: int) -> Image | float:

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from cryoembed.simulate.electrons import wavelength
 from cryoembed.simulate.imaging.acquisition import OpticsSettings
 from cryoembed.simulate.imaging.exposures import Exposures
-from cryoembed.simulate.imaging.optics import aberration, coherence, electron_wavelength, frequency_grid
+from cryoembed.simulate.imaging.fourier import Filter, Image, frequency_grid
+from cryoembed.simulate.imaging.optics import aberration, coherence
 
-Filter = npt.NDArray[np.float32]
-Image = npt.NDArray[np.float32]
 _BLEND_RAD = 0.35  # half the phase between neighbouring levels at Nyquist: blended contrast is right to 6 % there
 
 
@@ -79,7 +79,7 @@ class Lens:
         """Defoci (l,) in um beside that on the axis, and each one's weight in every column (l, u)."""
         away = (np.arange(width_px) - width_px // 2) * pixel * 1e-4 * self.slope
         reach = float(np.abs(away).max())
-        per_um = np.pi * electron_wavelength(self.settings.voltage_kv) * 1e4 * (0.5 / pixel) ** 2
+        per_um = np.pi * wavelength(self.settings.voltage_kv) * 1e4 * (0.5 / pixel) ** 2
         steps = int(np.ceil(reach * per_um / _BLEND_RAD)) if reach > 0 else 0
         if steps == 0:
             return np.zeros(1), np.ones((1, width_px), dtype=np.float32)
@@ -100,7 +100,7 @@ class Apron:
     @classmethod
     def of(cls, shape: tuple[int, int], pixel: float, lens: Lens) -> Apron:
         """As wide as the lens spreads a point: ``lambda D k`` at Nyquist."""
-        spread = electron_wavelength(lens.settings.voltage_kv) * abs(lens.defocus_um) * 1e4 * 0.5 / pixel
+        spread = wavelength(lens.settings.voltage_kv) * abs(lens.defocus_um) * 1e4 * 0.5 / pixel
         least = min(int(np.ceil(spread / pixel)) + 4, min(shape))
         sizes = [fft.next_fast_len(size + 2 * least, real=True) for size in shape]
         after = (sizes[0] - shape[0] - least, sizes[1] - shape[1] - least)

@@ -1,33 +1,13 @@
-"""Electron optics as formulas: wavelength, interaction, contrast transfer, envelopes, radiation damage."""
+"""Electron optics as formulas: contrast transfer, envelopes, radiation damage."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from cryoembed.simulate.electrons import wavelength
 from cryoembed.simulate.imaging.acquisition import OpticsSettings
-
-Filter = npt.NDArray[np.float32]
-PROTEIN_POTENTIAL = 3.32  # V of density 1 above vitreous ice
-_REST_KEV = 510.99895  # of the electron
-
-
-def electron_wavelength(voltage_kv: float) -> float:
-    """Relativistic wavelength in A (0.0197 at 300 kV)."""
-    volts = voltage_kv * 1e3
-    return float(12.2642598 / np.sqrt(volts * (1 + 0.978475598e-6 * volts)))
-
-
-def interaction_constant(voltage_kv: float) -> float:
-    """Phase per projected potential in rad/(V A): 6.53e-4 at 300 kV (Kirkland 2010, equation 5.6)."""
-    ratio = (_REST_KEV + voltage_kv) / (2 * _REST_KEV + voltage_kv)
-    return float(2 * np.pi / (electron_wavelength(voltage_kv) * voltage_kv * 1e3) * ratio)
-
-
-def frequency_grid(shape: tuple[int, int], pixel: float, *, half: bool = True) -> tuple[Filter, Filter]:
-    """Spatial frequencies (1/A) ky (y, 1) and kx (1, u) of an image's rfft2, or fft2 where not ``half``."""
-    kx = np.fft.rfftfreq(shape[1], pixel) if half else np.fft.fftfreq(shape[1], pixel)
-    return np.fft.fftfreq(shape[0], pixel).astype(np.float32)[:, None], kx.astype(np.float32)[None, :]
+from cryoembed.simulate.imaging.fourier import Filter
 
 
 def aberration(
@@ -47,14 +27,14 @@ def aberration(
     equations 1 and 2; A is half the difference of the two defoci, a0 the angle from x (image columns) to the larger.
     """
     y, x = np.asarray(ky, dtype=np.float32), np.asarray(kx, dtype=np.float32)
-    wavelength = electron_wavelength(voltage_kv)
+    length = wavelength(voltage_kv)
     square = x**2 + y**2
-    phase = np.float32(np.pi * wavelength * defocus_um * 1e4) * square
-    phase -= np.float32(0.5 * np.pi * cs_mm * 1e7 * wavelength**3) * square**2
+    phase = np.float32(np.pi * length * defocus_um * 1e4) * square
+    phase -= np.float32(0.5 * np.pi * cs_mm * 1e7 * length**3) * square**2
     if astigmatism_um:
         angle = np.deg2rad(2 * astigmatism_deg)
         skew = np.float32(np.cos(angle)) * (x**2 - y**2) + np.float32(2 * np.sin(angle)) * x * y
-        phase += np.float32(np.pi * wavelength * astigmatism_um * 1e4) * skew
+        phase += np.float32(np.pi * length * astigmatism_um * 1e4) * skew
     return np.asarray(phase + np.float32(np.deg2rad(phase_shift_deg)), dtype=np.float32)
 
 
@@ -71,16 +51,22 @@ def coherence(k: npt.ArrayLike, defocus_um: float, config: OpticsSettings) -> Fi
     ``radius / (focal length lambda)``.
     """
     frequency = np.asarray(k, dtype=np.float32)
-    wavelength = electron_wavelength(config.voltage_kv)
-    blur = np.pi * wavelength * config.cc_mm * 1e7 * config.energy_spread_ev / (config.voltage_kv * 1e3)
-    slope = np.float32(defocus_um * 1e4 * wavelength) * frequency
-    slope = slope - np.float32(config.cs_mm * 1e7 * wavelength**3) * frequency**3
-    source = np.pi * config.illumination_mrad * 1e-3 / wavelength
+    length = wavelength(config.voltage_kv)
+    blur = np.pi * length * config.cc_mm * 1e7 * config.energy_spread_ev / (config.voltage_kv * 1e3)
+    slope = np.float32(defocus_um * 1e4 * length) * frequency
+    slope = slope - np.float32(config.cs_mm * 1e7 * length**3) * frequency**3
+    source = np.pi * config.illumination_mrad * 1e-3 / length
     exponent = np.float32(blur**2 / (16 * np.log(2))) * frequency**4 + np.float32(source**2) * slope**2
     envelope = np.exp(-exponent)
-    if config.aperture_um > 0:
-        envelope *= frequency <= config.aperture_um * 0.5e-3 / (config.focal_length_mm * wavelength)
+    envelope *= frequency <= aperture_end(config)
     return np.asarray(envelope, dtype=np.float32)
+
+
+def aperture_end(config: OpticsSettings) -> float:
+    """Spatial frequency (1/A) where the objective aperture ends: ``radius / (focal length lambda)``; infinite: none."""
+    if config.aperture_um == 0:
+        return float("inf")
+    return config.aperture_um * 0.5e-3 / (config.focal_length_mm * wavelength(config.voltage_kv))
 
 
 def sample_blur(k: npt.ArrayLike, config: OpticsSettings) -> Filter:

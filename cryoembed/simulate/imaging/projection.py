@@ -15,8 +15,10 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
+from cryoembed.simulate.imaging.blocks import check_out, row_blocks
 from cryoembed.simulate.imaging.geometry import tilt_vectors
+from cryoembed.simulate.imaging.splat_torch import project_rows, resolved
+from cryoembed.simulate.threads import in_threads
 
 Images = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
@@ -48,7 +50,7 @@ def project(
     threads
         How many CPU threads; default: all that this process may use. Each takes some 80 MB for 61 tilts of 180 x 512.
     device
-        ``cpu``, or a torch device (``cuda``).
+        ``cpu``, ``cuda[:N]`` or ``auto`` (a GPU where there is one).
     compensate
         Divide the splat's sinc^2 out: exact to 0.2 % for densities as smooth as Gaussians of 1 voxel s.d. (0.6 % at
         45 degrees). Without it the projection is the transpose of `backprojection.back_project`.
@@ -75,8 +77,8 @@ def project(
     columns = finer * (width + 2 * margin)
     centre = (float(depth // 2), float(length // 2), float(finer * (width // 2 + margin)))
     cosines, sines = finer * cosines, finer * sines
+    device = resolved(device)
     if device != "cpu":
-        from cryoembed.simulate.imaging.splat_torch import project_rows
 
         def work(rows: slice) -> None:
             block = project_rows(volume_zyx[:, rows], cosines, sines, centre, columns, device)

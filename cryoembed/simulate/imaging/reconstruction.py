@@ -9,12 +9,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.density.materials import PROTEIN_POTENTIAL
+from cryoembed.simulate.electrons import interaction_constant
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
-from cryoembed.simulate.imaging.backprojection import reconstruct
 from cryoembed.simulate.imaging.exposures import Exposures
 from cryoembed.simulate.imaging.geometry import TiltGeometry
-from cryoembed.simulate.imaging.optics import PROTEIN_POTENTIAL, interaction_constant
 from cryoembed.simulate.imaging.tilt_images import TiltImages
+from cryoembed.simulate.imaging.weighted_backprojection import reconstruct
 
 Volume = npt.NDArray[np.float32]
 
@@ -28,6 +29,7 @@ def reconstructed(
     region: npt.NDArray[np.bool_],
     *,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> tuple[list[Volume], np.float32]:
     """Reconstruction, even, odd and clean, particles bright; and by how much the noise was scaled."""
     # contrast per voxel of density 1: the volume gets the density's own unit
@@ -42,6 +44,7 @@ def reconstructed(
             binning=config.binning,
             tilts=tilts,  # type: ignore[arg-type]
             threads=threads,
+            device=device,
         )
         volume /= np.float32(unit)
         return volume

@@ -67,7 +67,9 @@ def image(
     *,
     occupancy: npt.NDArray[np.generic] | None = None,
     sample_mask: npt.NDArray[np.bool_] | None = None,
+    gold: npt.NDArray[np.bool_] | None = None,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> Imaged:
     """Turn a density (particles bright) into a tilt series and a tomogram.
 
@@ -79,8 +81,15 @@ def image(
         (z, y, x) nonzero (or True) inside macromolecules; needed for ``snr_particle``.
     sample_mask
         (z, y, x) where ice is; None: everywhere, and beyond the volume's sides as well.
+    gold
+        (z, y, x) where gold is, which absorbs more than its share (`density.gold`); None: nowhere.
     threads
         Default: all that this process may use; the result is the same for any number.
+    device
+        ``cpu``, ``cuda[:N]`` or ``auto``: where volumes are projected (weak phase) and images back-projected. The optics
+        of single tilts, and the slabs of multislice, are the CPU's in any case. Another device rounds sums otherwise:
+        ``clean`` is the same to about 1e-4 of its range, and chance, which follows the means, may draw other noise of
+        the same kind. Tested on torch's CPU only, never run on a GPU.
 
     Raises
     ------
@@ -99,14 +108,23 @@ def image(
         )
     spectra = _wanted_spectra(config)
     images = take_tilt_series(
-        density, voxel_size, config, exposures, generator, sample_mask=sample_mask, spectra=spectra, threads=threads
+        density,
+        voxel_size,
+        config,
+        exposures,
+        generator,
+        sample_mask=sample_mask,
+        gold=gold,
+        spectra=spectra,
+        threads=threads,
+        device=device,
     )
     if not images.mean > 0:
         raise InputError(
             "imaging: hardly an electron gets through this sample; raise mean_free_path or lower the tilts"
         )
     geometry = TiltGeometry(exposures.nominal_deg, doses=exposures.doses)
-    volumes, scale = reconstructed(images, exposures, voxel_size, config, shape, region, threads=threads)
+    volumes, scale = reconstructed(images, exposures, voxel_size, config, shape, region, threads=threads, device=device)
     sign = np.float32(-1.0 if config.contrast == "dark" else 1.0)
     for volume in volumes:
         volume *= sign

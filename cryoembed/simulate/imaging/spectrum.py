@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.imaging.optics import Filter, frequency_grid
+from cryoembed.simulate.imaging.fourier import Filter, frequency_grid
 
 Floats = npt.NDArray[np.float64]
 _RINGS = 64  # at most, up to Nyquist

@@ -6,22 +6,15 @@ outside. Every kernel runs without the GIL on one block, so that threads share t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cryoembed.simulate.compiled import compiled
 
 LANES = 32  # rows of y per block; with 16 LLVM unrolls the inner loop before it vectorises it: 4 times slower
 _ROWS = 8  # rows of z per pass over the tilts: with one image's block they stay in the L2 cache
-
-
-def _kernel(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile on first use, kept on disk where numba finds a folder that it may write to."""
-    try:
-        return njit(nogil=True, fastmath=True, cache=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # an installation that is read-only, and no home
-        return njit(nogil=True, fastmath=True)(function)  # type: ignore[no-any-return]
+_kernel = compiled(nogil=True, fastmath=True)
 
 
 @_kernel

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.alignment import align
+from cryoembed.simulate.imaging.contrasts import Contrasts
 from cryoembed.simulate.imaging.correction import correct
-from cryoembed.simulate.imaging.detector import Detector, count, filtered
+from cryoembed.simulate.imaging.detector import Detector, count
 from cryoembed.simulate.imaging.exposures import Exposures
+from cryoembed.simulate.imaging.fourier import Image, filtered
 from cryoembed.simulate.imaging.ice import Ice
-from cryoembed.simulate.imaging.lens import Image, Lens
-from cryoembed.simulate.imaging.multislice import multislice_image
-from cryoembed.simulate.imaging.optics import PROTEIN_POTENTIAL, damage, frequency_grid, sample_blur
-from cryoembed.simulate.imaging.projection import project, project_slabs
 from cryoembed.simulate.imaging.spectrum import Spectra, matching_filter
-from cryoembed.simulate.imaging.surroundings import Mirrored, reach_vox
-from cryoembed.simulate.imaging.weak_phase import phase_shift_of, weak_phase_image
+from cryoembed.simulate.threads import in_threads
 
 Volume = npt.NDArray[np.float32]
 Images = npt.NDArray[np.float32]
@@ -60,8 +54,10 @@ def take_tilt_series(
     generator: np.random.Generator,
     *,
     sample_mask: npt.NDArray[np.bool_] | None = None,
+    gold: npt.NDArray[np.bool_] | None = None,
     spectra: Spectra | None = None,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> TiltImages:
     """Take the images of a density (z, y, x); chance is the same whatever the number of threads."""
     _, height, width = density.shape
@@ -69,14 +65,14 @@ def take_tilt_series(
     noisy = config.poisson or np.isfinite(exposures.beam_damage_snr)
     seeds = generator.integers(0, 2**63, size=tilts)
     detector = Detector.of(config, (height, width), voxel_size)
-    ice = Ice(density.shape, voxel_size, exposures, sample_mask, threads=threads)
-    optics = _Optics(density, voxel_size, config, exposures, threads)
+    ice = Ice(density.shape, voxel_size, exposures, sample_mask, threads=threads, device=device)
+    contrasts = Contrasts(density, voxel_size, config, exposures, gold=gold, threads=threads, device=device)
     stacks = [np.empty((tilts, height, width), dtype=np.float32) for _ in range(5 if noisy else 2)]
 
     def take(tilt: int) -> None:
         own = np.random.default_rng(seeds[tilt])
         incident = exposures.dose_per_tilt * voxel_size**2 * ice.through(tilt)
-        seen = np.asarray(incident * np.maximum(1 - optics.contrast(tilt), 0), dtype=np.float32)
+        seen = np.asarray(incident * np.maximum(1 - contrasts.at(tilt), 0), dtype=np.float32)
         electrons = _displaced(seen, exposures, tilt)
         parts: list[Image] = [detector.noise_free(electrons)]
         if noisy:
@@ -94,58 +90,9 @@ def take_tilt_series(
             stacks[2][tilt] = parts[1] + parts[2]
             stacks[3][tilt], stacks[4][tilt] = corrected[1:]
 
-    workers = _usable_threads() if threads is None else max(int(threads), 1)
-    with ThreadPoolExecutor(min(workers, _SLAB_WORKERS) if config.model == "multislice" else workers) as pool:
-        for _ in pool.map(take, range(tilts)):
-            pass
+    in_threads(take, range(tilts), threads, most=_SLAB_WORKERS if config.model == "multislice" else None)
     mean = float(np.mean(stacks[0], dtype=np.float64))
     return TiltImages(stacks[0], stacks[2] if noisy else None, stacks[1], tuple(stacks[3:]), mean)
-
-
-class _Optics:
-    """The contrast of every tilt; weak phase projects all tilts at once, multislice one by one."""
-
-    def __init__(
-        self, density: Volume, voxel_size: float, config: ImagingConfig, exposures: Exposures, threads: int | None
-    ) -> None:
-        self._voxel_size, self._config, self._exposures = voxel_size, config, exposures
-        self._density, self._width = density, density.shape[2]
-        ky, kx = frequency_grid((density.shape[1], density.shape[2]), voxel_size)
-        self._k = np.hypot(ky, kx)
-        self._blur = sample_blur(self._k, config)
-        self._projected: Images | None = None
-        if config.model == "weak_phase":
-            self._projected = project(
-                self._sample(exposures.tilts_deg), exposures.tilts_deg, width_px=self._width, threads=threads
-            )
-
-    def contrast(self, tilt: int) -> Image:
-        """(y, u): the intensity is 1 minus this; what blurs the sample blurs the contrast."""
-        config, exposures, pixel = self._config, self._exposures, self._voxel_size
-        lens = Lens.of(exposures, tilt, config)
-        if self._projected is not None:
-            contrast = weak_phase_image(self._phase(self._projected[tilt]), pixel, lens)
-        else:
-            slab_vox = max(config.slab / pixel, 1.0)
-            angle = float(exposures.tilts_deg[tilt])
-            slabs = project_slabs(self._sample(angle), angle, slab_vox, width_px=self._width, threads=1)
-            contrast = multislice_image(self._phase(slabs), slab_vox * pixel, pixel, lens)
-        blur = self._blur
-        if config.damage:
-            blur = blur * damage(self._k, exposures.doses[tilt]).astype(np.float32)
-        return filtered(contrast, blur)
-
-    def _sample(self, tilts_deg: npt.ArrayLike) -> Any:
-        """The density, with as much around it as these tilts see."""
-        if self._config.surroundings == "ice":
-            return self._density
-        return Mirrored(self._density, reach_vox(self._density.shape, tilts_deg))
-
-    def _phase(self, line_integrals: Image) -> Image:
-        """Rad; line integrals are in voxels of density."""
-        return phase_shift_of(
-            line_integrals * np.float32(self._voxel_size * PROTEIN_POTENTIAL), self._config.voltage_kv
-        )
 
 
 def _displaced(image: Image, exposures: Exposures, tilt: int) -> Image:
@@ -163,7 +110,3 @@ def _recorded(
         electrons = electrons + np.float32(spread) * generator.standard_normal(electrons.shape, dtype=np.float32)
     half = np.asarray(detector.arriving(electrons) / 2, dtype=np.float32)
     return [detector.shown(count(half, generator) if config.poisson else half) for _ in range(2)]
-
-
-def _usable_threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

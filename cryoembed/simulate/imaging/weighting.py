@@ -9,9 +9,10 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.imaging.blocks import check_out, in_threads, row_blocks
+from cryoembed.simulate.imaging.blocks import check_out, row_blocks
 from cryoembed.simulate.imaging.geometry import tilt_vectors
 from cryoembed.simulate.imaging.optics import damage
+from cryoembed.simulate.threads import in_threads
 
 Images = npt.NDArray[np.float32]
 

@@ -13,7 +13,8 @@ from cryoembed import geometry
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.rotations import random_rotations
-from cryoembed.simulate.density.template import MASK_THRESHOLD, Split, Template, calibrated, rotate
+from cryoembed.simulate.density.calibration import calibrated
+from cryoembed.simulate.density.template import MASK_THRESHOLD, Split, Template, rotate
 
 _OVERLAP = 0.01  # of the smaller mask: what a contact may bury
 

@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene.canvas import Canvas
-from cryoembed.simulate.scene.membranes import Membrane
+from cryoembed.simulate.scene.membrane_voxels import Membrane
+from cryoembed.simulate.scene.placing import place_embedded
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def _place(
         if canvas.blocked[at] and canvas.occupancy[at] != instance:
             continue
         label_id = canvas.label_id(template.name)
-        if canvas.place_embedded(template, label_id, rotation, position, threshold, instance):
+        if place_embedded(canvas, template, label_id, rotation, position, threshold, instance):
             return True
     return False
 

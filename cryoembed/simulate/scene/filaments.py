@@ -13,9 +13,10 @@ from cryoembed.errors import InputError
 from cryoembed.simulate.density.template import Mask, Template
 from cryoembed.simulate.scene.canvas import Canvas
 from cryoembed.simulate.scene.lattices import ACTIN_RADIUS, STARTS, WALL, actin, microtubule, microtubule_radius
-from cryoembed.simulate.scene.paths import Path, smooth_path, worm_like_chain
+from cryoembed.simulate.scene.paths import Path, smooth_path
 from cryoembed.simulate.scene.strand import write_strand
 from cryoembed.simulate.scene.tubes import tube_is_free
+from cryoembed.simulate.scene.worm_like import worm_like_chain
 
 logger = logging.getLogger(__name__)
 Kind = Literal["microtubule", "actin"]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.rotations import random_rotations
+from cryoembed.simulate.density.gold import GOLD_DENSITY
 from cryoembed.simulate.density.template import Mask, Volume
 
 # Densities relative to protein (1) over solvent (0).
@@ -15,7 +16,6 @@ _HEADGROUPS = 0.9
 _TAILS = 0.15
 _LEAFLET = 18.0  # A from the middle of the bilayer to the head groups
 HEAD_SIGMA = 5.0
-_GOLD = 8.0  # gold scatters about ten times as much per volume as protein; less, for what multiple scattering removes
 _SOFT = 6.0  # A: rim of a bead
 
 
@@ -80,7 +80,7 @@ def gold_bead(
     half = int(np.ceil((radius + 3 * _SOFT) / voxel_size))
     distance = np.sqrt((_grid(half, voxel_size) ** 2).sum(axis=-1)) - radius
     soft = max(_SOFT, 0.5 * voxel_size)
-    density = (_GOLD / (1 + np.exp(4 * distance / soft))).astype(np.float32)
+    density = (GOLD_DENSITY / (1 + np.exp(4 * distance / soft))).astype(np.float32)
     density[density < 0.01] = 0
     return Solid("fiducial", density, distance <= 0)
 

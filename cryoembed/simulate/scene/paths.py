@@ -1,4 +1,4 @@
-"""Curves in space: worm-like chains, smooth paths through their nodes, and a frame that does not twist along them."""
+"""Curves in space: smooth paths through nodes, and a frame that does not twist along them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.compiled import compiled
 
 Points = npt.NDArray[np.float64]  # (n, 3) zyx, A
 Frames = npt.NDArray[np.float64]  # (n, 3, 3) acting on zyx columns: local (z, y, x) to the parent frame, z = tangent
@@ -44,7 +44,7 @@ class Path:
     @cached_property
     def tangents(self) -> Points:
         """(n, 3) zyx unit vectors."""
-        return _unit(np.gradient(self.points, axis=0))
+        return unit(np.gradient(self.points, axis=0))
 
     @cached_property
     def _frames(self) -> Frames:
@@ -103,43 +103,6 @@ def smooth_path(
     return Path(points, float(arc[-1] / count), first_normal)
 
 
-def worm_like_chain(
-    steps: int,
-    step: float,
-    persistence: float,
-    generator: np.random.Generator,
-    *,
-    start: npt.ArrayLike = (0.0, 0.0, 0.0),
-    direction: npt.ArrayLike | None = None,
-) -> Points:
-    """(steps + 1, 3) nodes of a chain that forgets its direction as ``exp(-s / persistence)``.
-
-    Bends follow the discrete chain's Boltzmann law, ``p(cos) ~ exp(k cos)`` (von Mises-Fisher), with ``k`` such that
-    ``<cos> = coth k - 1 / k = exp(-step / persistence)`` exactly: the correlation of tangents holds at any step.
-
-    Parameters
-    ----------
-    step, persistence
-        A.
-    direction
-        Of the first step, zyx; None draws it uniformly.
-
-    Raises
-    ------
-    InputError
-        If steps, step or persistence are not positive.
-    """
-    if steps < 1 or not step > 0 or not persistence > 0:
-        raise InputError(f"chain of {steps} steps of {step} A, persistence {persistence} A: all must be positive")
-    first = generator.normal(size=3) if direction is None else np.asarray(direction, dtype=np.float64)
-    stiffness = _stiffness(float(np.exp(-step / persistence)))
-    uniform = generator.random(steps - 1)
-    cosines = 1 + np.log(uniform + (1 - uniform) * np.exp(-2 * stiffness)) / stiffness
-    tangents = _turning(_unit(first), np.clip(cosines, -1, 1), generator.uniform(0, 2 * np.pi, steps - 1))
-    nodes = np.vstack([np.zeros((1, 3)), np.cumsum(tangents * step, axis=0)])
-    return np.asarray(nodes + np.asarray(start, dtype=np.float64), dtype=np.float64)
-
-
 def about_axis(phase: npt.ArrayLike) -> Frames:
     """(n, 3, 3) rotations about local z by ``phase`` (rad; from x towards y), acting on zyx columns."""
     phase = np.atleast_1d(np.asarray(phase, dtype=np.float64))
@@ -148,42 +111,17 @@ def about_axis(phase: npt.ArrayLike) -> Frames:
     return np.moveaxis(np.array(rows), 2, 0)
 
 
+def unit(vectors: Points) -> Points:
+    """Vectors (..., 3) at length 1."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), dtype=np.float64)
+
+
 def rotations_of(frames: Frames) -> Rotation:
     """Frames as rotations acting on xyz, particle frame to tomogram frame."""
     return Rotation.from_matrix(frames[..., ::-1, ::-1])
 
 
-def _stiffness(cosine: float) -> float:
-    """k with coth k - 1 / k = cosine, by Newton's method from the stiff and floppy limits."""
-    if cosine > 1 - 1e-4:
-        return 1 / (1 - cosine)  # coth k = 1 to machine precision
-    k = max(3 * cosine, 1e-3) if cosine < 0.5 else 1 / (1 - cosine)
-    for _ in range(50):
-        value = 1 / np.tanh(k) - 1 / k - cosine
-        k = max(k - value / (1 / k**2 - 1 / np.sinh(min(k, 300.0)) ** 2), 1e-3)
-        if abs(value) < 1e-13:
-            break
-    return float(k)
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _turning(first: Points, cosines: Points, azimuths: Points) -> Points:
-    tangents = np.empty((len(cosines) + 1, 3))
-    tangents[0] = first
-    for i in range(len(cosines)):
-        t = tangents[i]
-        helper = np.zeros(3)
-        helper[np.argmin(np.abs(t))] = 1.0
-        u = np.cross(t, helper)
-        u /= np.sqrt((u * u).sum())
-        v = np.cross(t, u)
-        sine = np.sqrt(max(0.0, 1 - cosines[i] ** 2))
-        new = cosines[i] * t + sine * (np.cos(azimuths[i]) * u + np.sin(azimuths[i]) * v)
-        tangents[i + 1] = new / np.sqrt((new * new).sum())
-    return tangents
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _carried(points: Points, tangents: Points, normal: Points) -> Points:
     normals = np.empty_like(points)
     normal = normal - (normal * tangents[0]).sum() * tangents[0]
@@ -207,10 +145,6 @@ def _spline(chord: Points, nodes: Points, first_tangent: Points | None) -> Cubic
     return CubicSpline(chord, nodes, bc_type=((1, np.asarray(first_tangent)), (2, np.zeros(3))))
 
 
-def _unit(vectors: Points) -> Points:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), dtype=np.float64)
-
-
 def _any_normal(tangent: Points) -> Points:
     helper = np.zeros(3)
     helper[np.argmin(np.abs(tangent))] = 1.0
@@ -218,7 +152,7 @@ def _any_normal(tangent: Points) -> Points:
 
 
 def _orthonormal(frames: Frames) -> Frames:
-    tangent = _unit(frames[:, :, 0])
+    tangent = unit(frames[:, :, 0])
     normal = frames[:, :, 2]
-    normal = _unit(normal - (normal * tangent).sum(axis=1, keepdims=True) * tangent)
+    normal = unit(normal - (normal * tangent).sum(axis=1, keepdims=True) * tangent)
     return np.stack([tangent, -np.cross(tangent, normal), normal], axis=2)

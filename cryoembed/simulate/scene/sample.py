@@ -1,49 +1,24 @@
-"""What a sample holds, in settings, and the order in which it is put together."""
+"""What a sample holds, in settings."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from cryoembed.config import Config
-from cryoembed.errors import InputError
-from cryoembed.simulate.density.phantoms import FAMILIES, MASS_RANGE_KDA, Family, PhantomSpec
-from cryoembed.simulate.density.structures import StructureSpec
-from cryoembed.simulate.density.template import Template
-from cryoembed.simulate.scene.bilayers import MembraneSpec, draw_profile
-from cryoembed.simulate.scene.canvas import Canvas
+from cryoembed.simulate.density.families import FAMILIES, Family
+from cryoembed.simulate.density.phantoms import MASS_RANGE_KDA, PhantomSpec
+from cryoembed.simulate.density.structure_spec import StructureSpec
+from cryoembed.simulate.scene.bilayers import MembraneSpec
 from cryoembed.simulate.scene.chains import ChainSpec
-from cryoembed.simulate.scene.complexes import ComplexSpec, with_complexes
-from cryoembed.simulate.scene.cytosol import add_cytosol
-from cryoembed.simulate.scene.embedded import area_um2, place_membrane_proteins
-from cryoembed.simulate.scene.envelope import Envelope, EnvelopeConfig, draw_envelope
+from cryoembed.simulate.scene.complexes import ComplexSpec
+from cryoembed.simulate.scene.crowding import SIZE_CLASSES_KDA
+from cryoembed.simulate.scene.envelope import EnvelopeConfig
 from cryoembed.simulate.scene.filaments import FilamentSpec
-from cryoembed.simulate.scene.membranes import (
-    Membrane,
-    block_gap,
-    draw_membrane,
-    place_membranes,
-    settle,
-)
-from cryoembed.simulate.scene.objects import gold_bead
-from cryoembed.simulate.scene.pack import (
-    SIZE_CLASSES_KDA,
-    Rules,
-    check_species,
-    place_counts,
-    place_crowding,
-    plan_counts,
-    size_chances,
-)
-from cryoembed.simulate.scene.polymers import place_polymers, polymer_labels
-from cryoembed.simulate.scene.search import block_around
-from cryoembed.simulate.scene.truth import STRUCTURES, Scene, shortfall
-
-logger = logging.getLogger(__name__)
+from cryoembed.simulate.scene.polymers import polymer_labels
+from cryoembed.simulate.scene.truth import STRUCTURES
 
 
 class SampleConfig(Config):
@@ -127,188 +102,6 @@ class SampleConfig(Config):
         return tuple(label for label in STRUCTURES if label in held)
 
 
-def compose(
-    config: SampleConfig, templates: Sequence[Template], generator: np.random.Generator, *, tomogram: str = "model_0"
-) -> Scene:
-    """Put a sample together.
-
-    First its shape, then membranes with their proteins, gold, filaments, and the species from the largest to the
-    smallest (SHREC 2021, section 2.1; CryoETSim, thesis section 3.3).
-
-    Parameters
-    ----------
-    templates
-        The species of this sample, at its voxel size.
-    generator
-        Everything random comes from it.
-    tomogram
-        Name in the particle table.
-
-    Raises
-    ------
-    InputError
-        If settings contradict each other or the species, or a particle is larger than the sample. Crowding or counts
-        that can't be reached are no error: the scene says what was reached, and a warning is logged.
-    """
-    rules = Rules(tries=config.tries, exhaustive=config.particles is None, stick_out=config.stick_out)
-    templates = with_complexes(config.complexes, templates)
-    envelope = draw_envelope(config.envelope, config.shape, config.voxel_size, generator)
-    subunits = {spec.structure for spec in config.filaments} - set(
-        config.counts if isinstance(config.counts, dict) else ()
-    )
-    free = [template for template in templates if not template.membrane and template.name not in subunits]
-    embedded = [template for template in templates if template.membrane]
-    check_species(free, _room(config, envelope), config.voxel_size, config.margin)
-    check_species(templates, (float("inf"),), config.voxel_size, 0)
-    canvas = Canvas(
-        config.shape,
-        config.voxel_size,
-        gap=config.gap,
-        margin=config.margin,
-        classes=tuple(dict.fromkeys((*(template.name for template in templates), *config.structure_labels))),
-    )
-    if envelope.sample_mask is not None:
-        canvas.confine(envelope.sample_mask)
-    membranes = _place_membranes(canvas, config, envelope, generator)
-    missed = _place_embedded(canvas, config, embedded, membranes, generator, rules)
-    for membrane in membranes:
-        block_gap(canvas, membrane)
-        settle(canvas, membrane, generator)
-    _place_gold(canvas, config, envelope, generator)
-    if envelope.cell_mask is not None:
-        canvas.confine(envelope.cell_mask)
-    missed |= place_polymers(
-        canvas,
-        config.filaments,
-        config.chains,
-        templates,
-        generator,
-        resolution=config.resolution,
-        room=envelope.room,
-    )
-    room = float(np.prod(config.shape)) if envelope.room is None else float(envelope.room.sum())
-    if free:
-        missed |= _place_species(canvas, config, free, room, generator, rules)
-    if config.cytosol > 0:
-        between = canvas.occupancy == 0 if envelope.room is None else envelope.room & (canvas.occupancy == 0)
-        add_cytosol(canvas.density, between, config.cytosol, config.voxel_size, generator)
-    scene = Scene(
-        canvas.density,
-        canvas.class_mask,
-        canvas.occupancy,
-        canvas.particles(tomogram),
-        canvas.classes,
-        config.voxel_size,
-        canvas.filled / max(room, 1.0),
-        missed,
-        sample_mask=envelope.sample_mask,
-        cell_mask=envelope.cell_mask,
-        filaments=canvas.filaments(),
-    )
-    if (text := shortfall(scene, config.crowding)) is not None:
-        logger.warning("%s: %s", tomogram, text)
-    return scene
-
-
-def _place_membranes(
-    canvas: Canvas, config: SampleConfig, envelope: Envelope, generator: np.random.Generator
-) -> list[Membrane]:
-    placed: list[Membrane] = []
-    if envelope.cell is not None and config.envelope.membrane:
-        found = draw_membrane(canvas, envelope.cell, draw_profile(MembraneSpec(), generator), "membrane")
-        placed += [] if found is None else [found]
-    cut_by = envelope.sample_mask if config.envelope.kind == "lamella" else None
-    for spec in (MembraneSpec(kind="ellipsoid", count=config.vesicles), *config.membranes):
-        count = _draw(spec.count, generator)
-        placed += place_membranes(canvas, spec, count, generator, inside=envelope.cell_mask, cut_by=cut_by)
-    return placed
-
-
-def _place_gold(canvas: Canvas, config: SampleConfig, envelope: Envelope, generator: np.random.Generator) -> None:
-    """Beads anywhere in the ice, never inside a cell."""
-    if config.fiducials[1] == 0:
-        return
-    cell, before = envelope.cell_mask, canvas.blocked
-    if cell is not None:
-        canvas.blocked = before | cell
-    for _ in range(_draw(config.fiducials, generator)):
-        bead = gold_bead(generator, config.voxel_size, diameter_range=config.fiducial_diameter)
-        if not canvas.place_solid(bead, canvas.label_id("fiducial"), generator, config.tries):
-            logger.warning("no place was found for one more gold bead; ask for fewer")
-            break
-    if cell is not None:
-        gold = canvas.class_mask == canvas.label_id("fiducial")
-        canvas.blocked = before | gold
-        block_around(canvas.blocked, np.argwhere(gold), canvas.gap)
-
-
-def _place_embedded(
-    canvas: Canvas,
-    config: SampleConfig,
-    templates: Sequence[Template],
-    membranes: Sequence[Membrane],
-    generator: np.random.Generator,
-    rules: Rules,
-) -> dict[str, int]:
-    """Membrane proteins; label -> how many of those asked for by name found no place."""
-    if not templates:
-        return {}
-    names = [template.name for template in templates]
-    named = {name: n for name, n in config.counts.items() if name in names} if isinstance(config.counts, dict) else {}
-    ranged, dense = config.membrane_proteins, config.membrane_protein_density
-    if not (named or ranged or dense):
-        raise InputError(
-            f"membrane proteins {', '.join(names)}: give membrane_proteins, membrane_protein_density or counts by name"
-        )
-    if not {"vesicle", "membrane"} & set(config.structure_labels):
-        raise InputError(f"membrane proteins {', '.join(names)} need membranes; give vesicles or membranes")
-    if named:
-        plan = plan_counts(templates, named)
-    else:
-        area = area_um2(membranes, config.voxel_size)
-        number = _draw(ranged, generator) if ranged else round(generator.uniform(*dense or (0, 0)) * area)
-        plan = [int(index) for index in generator.integers(len(templates), size=number)]
-    missed = place_membrane_proteins(canvas, templates, plan, membranes, generator, threshold=rules.threshold)
-    if missed and not named:
-        logger.info("%d of %d membrane proteins found no place", sum(missed.values()), len(plan))
-    return missed if named else {}
-
-
-def _place_species(
-    canvas: Canvas,
-    config: SampleConfig,
-    templates: Sequence[Template],
-    room: float,
-    generator: np.random.Generator,
-    rules: Rules,
-) -> dict[str, int]:
-    """Everything that swims freely; label -> how many of those asked for found no place."""
-    if config.crowding is not None:
-        chances = size_chances(templates, config.size_shares, rules)
-        place_crowding(canvas, templates, chances, config.crowding * room, generator, rules)
-        return {}
-    if config.particles is not None:
-        chances = size_chances(templates, config.size_shares, rules)
-        number = _draw(config.particles, generator)
-        plan = [int(index) for index in generator.choice(len(templates), size=number, p=chances)]
-        skipped = place_counts(canvas, templates, plan, generator, rules)
-        if skipped:
-            logger.info("%d of %d particles were skipped for want of a place", sum(skipped.values()), number)
-        return {}
-    names = [template.name for template in templates]
-    counts = config.counts if isinstance(config.counts, dict) else dict.fromkeys(names, config.counts or 0)
-    embedded = set(canvas.classes) - set(names)
-    plan = plan_counts(templates, {name: n for name, n in counts.items() if name not in embedded})
-    return place_counts(canvas, templates, plan, generator, rules)
-
-
-def _room(config: SampleConfig, envelope: Envelope) -> tuple[float, float, float]:
-    """Voxels along z, y and x that hold whole particles; infinite where faces may cut them."""
-    depth, height, width = config.shape
-    if config.stick_out:
-        return (float("inf") if envelope.sample_mask is None else envelope.thickness_vox, float("inf"), float("inf"))
-    return (min(envelope.thickness_vox, depth), height, width)
-
-
-def _draw(bounds: tuple[int, int], generator: np.random.Generator) -> int:
+def draw_count(bounds: tuple[int, int], generator: np.random.Generator) -> int:
+    """A whole number of a range, both ends included."""
     return int(generator.integers(bounds[0], bounds[1] + 1))

@@ -8,7 +8,8 @@ import numpy as np
 
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene import dna
-from cryoembed.simulate.scene.paths import Frames, Path, Points, smooth_path, worm_like_chain
+from cryoembed.simulate.scene.paths import Frames, Path, Points, smooth_path
+from cryoembed.simulate.scene.worm_like import worm_like_chain
 
 _NODE_STEP = 20.0  # A
 

@@ -11,11 +11,11 @@ import pandas as pd
 
 from cryoembed import geometry
 from cryoembed.errors import InputError
-from cryoembed.particles import Particles
+from cryoembed.particles import FIDUCIAL, Particles, is_molecule
 from cryoembed.simulate.density.template import Mask, Volume
 
 # classes that are no species, in the order of their class numbers
-STRUCTURES = ("vesicle", "membrane", "microtubule", "actin", "dna", "mrna", "nucleosome", "fiducial")
+STRUCTURES = ("vesicle", "membrane", "microtubule", "actin", "dna", "mrna", "nucleosome", FIDUCIAL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Scene:
         (z, y, x) int32; 0 background, else 1 + row in ``particles``.
     particles
         Rows in order of placing (the largest first), positions in A of each centre of mass, rotations (NaN for
-        vesicles and fiducials), ``label``, ``mass_kda`` (NaN for those), ``instance`` (the occupancy id).
+        all that is no molecule), ``label``, ``mass_kda`` (NaN for those), ``instance`` (the occupancy id).
     classes
         Labels in order of their class number.
     crowding
@@ -61,8 +61,8 @@ class Scene:
 
     @property
     def is_macromolecule(self) -> npt.NDArray[np.bool_]:
-        """(n,) rows that have an orientation: not vesicles or fiducials."""
-        return np.isfinite(self.particles.column("qx", np.nan).astype(np.float64))
+        """(n,) rows that are particles with an orientation: no vesicles, membranes, filaments or gold."""
+        return is_molecule(self.particles.labels)
 
     def macromolecule_mask(self) -> Mask:
         """(z, y, x) voxels that belong to a macromolecule."""
@@ -98,7 +98,7 @@ def shortfall(scene: Scene, crowding: float | None) -> str | None:
 def truth_is_consistent(scene: Scene) -> npt.NDArray[np.bool_]:
     """(n,) whether each row's own id stands in the occupancy mask at the voxel nearest to its position.
 
-    True of every macromolecule and bead; a vesicle's centre is its lumen, where other particles may be.
+    True of every particle and bead (`particles.is_particle`); a vesicle's centre is its lumen, where others may be.
     """
     nearest = geometry.nearest_voxel(geometry.angstrom_to_voxel(scene.particles.positions_zyx, scene.voxel_size))
     inside = np.all((nearest >= 0) & (nearest < scene.occupancy_mask.shape), axis=1)

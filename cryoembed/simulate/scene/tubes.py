@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from cryoembed.simulate.compiled import compiled
 from cryoembed.simulate.density.template import DENSITY_PER_KDA, Volume
 from cryoembed.simulate.scene.paths import Path, Points
 
@@ -59,7 +59,7 @@ def _discs(path: Path, voxel_size: float) -> tuple[Points, Points]:
     return np.ascontiguousarray(path.points[rows] / voxel_size), np.ascontiguousarray(path.tangents[rows])
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _tube_is_free(taken: Taken, points: Points, tangents: Points, radius: float, may_stick_out: bool) -> bool:
     reach, half = int(np.ceil(radius + 1)), _HALF_DIAGONAL
     some = False
@@ -82,7 +82,7 @@ def _tube_is_free(taken: Taken, points: Points, tangents: Points, radius: float,
     return some
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _paint_tube(
     volume: npt.NDArray[Any], points: Points, tangents: Points, radius: float, lumen: float, value: Any
 ) -> None:
@@ -99,7 +99,7 @@ def _paint_tube(
                         volume[z, y, x] = value
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _add_gaussians(density: Volume, centres: Points, integrals: Points, sigma: float) -> None:
     half = int(np.ceil(_REACH * sigma))
     width = 2 * half + 1

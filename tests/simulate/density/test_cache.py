@@ -9,7 +9,8 @@ import pytest
 
 from cryoembed.simulate.density import cache, structures
 from cryoembed.simulate.density.cache import cache_folder
-from cryoembed.simulate.density.structures import StructureSpec, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec
+from cryoembed.simulate.density.structures import structure_template
 from tests.simulate.density.proteins import write_protein
 
 

@@ -10,7 +10,8 @@ from cryoembed.errors import InputError
 from cryoembed.io.mrc import read_mrc, read_tomogram
 from cryoembed.simulate.density.maps import body, template_from_map
 from cryoembed.simulate.density.molecule import read_molecule
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
+from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import DENSITY_PER_KDA
 
 # kDa of what each 10 A map holds. By the atoms of the same entry, where these are at hand; else by the map's own

@@ -1,18 +1,11 @@
-"""Materials: constants of the electron and mean free paths as published."""
+"""Materials: mean free paths as published."""
 
 from __future__ import annotations
 
 import pytest
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.density.materials import absorption, interaction_constant, mean_free_path, wavelength
-
-
-def test_electrons_have_the_wavelength_of_the_tables():
-    assert wavelength(300) == pytest.approx(0.019687, abs=2e-6)
-    assert wavelength(200) == pytest.approx(0.025079, abs=2e-6)
-    assert interaction_constant(300) == pytest.approx(6.526e-4, rel=1e-3)
-    assert interaction_constant(100) == pytest.approx(9.244e-4, rel=1e-3)
+from cryoembed.simulate.density.materials import absorption, mean_free_path
 
 
 def test_ice_absorbs_as_in_shrec_2021():

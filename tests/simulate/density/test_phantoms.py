@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 
-from cryoembed.simulate.density.phantoms import FAMILIES, PhantomSpec, phantom, random_phantom
+from cryoembed.simulate.density.families import FAMILIES
+from cryoembed.simulate.density.phantoms import PhantomSpec, phantom, random_phantom
 from cryoembed.simulate.density.template import DENSITY_PER_KDA, rotate
 
 

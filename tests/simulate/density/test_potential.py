@@ -8,8 +8,7 @@ import pytest
 from scipy import ndimage
 
 from cryoembed.errors import InputError
-from cryoembed.simulate.density.atoms import PROTEIN_POTENTIAL
-from cryoembed.simulate.density.materials import ICE_POTENTIAL
+from cryoembed.simulate.density.materials import ICE_POTENTIAL, PROTEIN_POTENTIAL
 from cryoembed.simulate.density.molecule import read_molecule
 from cryoembed.simulate.density.potential import POTENTIAL_PER_SCATTERING, excluded_volume, potential, scattering
 from cryoembed.simulate.density.template import DENSITY_PER_KDA

@@ -13,7 +13,8 @@ import pytest
 from cryoembed.errors import InputError
 from cryoembed.simulate.density.cache import cache_folder
 from cryoembed.simulate.density.rcsb import fetch_pdb
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
+from cryoembed.simulate.density.structures import structure_template
 from tests.simulate.density.proteins import protein
 
 
@@ -58,7 +59,7 @@ def server(tmp_path, monkeypatch):
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     running.daemon_threads = True
-    threading.Thread(target=running.serve_forever, daemon=True).start()
+    threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     running.answers, running.asked = answers, asked
     monkeypatch.setenv("CRYOEMBED_PDB_URL", f"http://127.0.0.1:{running.server_address[1]}/download")
     monkeypatch.setenv("CRYOEMBED_CACHE", str(tmp_path / "cache"))
@@ -118,7 +119,7 @@ def test_damaged_answers_are_not_kept(server, name, content, message):
 def test_a_slow_server_is_given_up(server, name):
     server.answers[f"{name}.cif.gz"] = entry()
     with pytest.raises(InputError, match="can't reach 127.0.0.1"):
-        fetch_pdb(name, timeout=0.5, patience=1.0)
+        fetch_pdb(name, timeout=0.2, patience=0.4)
     assert kept() == []
 
 
@@ -137,7 +138,8 @@ def test_a_mirror_must_be_a_web_address(server, monkeypatch):
 
 
 def test_a_data_set_of_an_id_that_is_not_there_says_so(server, tmp_path):
-    from cryoembed.simulate.dataset import DatasetConfig, simulate_dataset
+    from cryoembed.simulate.dataset import DatasetConfig
+    from cryoembed.simulate.folders import simulate_dataset
 
     config = DatasetConfig(models=1, shape=(16, 16, 16), structures=(StructureSpec(pdb="9zzz"),), counts=1)
     with pytest.raises(InputError, match="does not exist"):

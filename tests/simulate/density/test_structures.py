@@ -1,4 +1,4 @@
-"""Structures: what the user asks for becomes one calibrated template per file, and bad input says what is wrong."""
+"""Structures: one calibrated template per file, and bad input says what is wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cryoembed.config import parse_config
 from cryoembed.errors import InputError
 from cryoembed.io.mrc import write_mrc
-from cryoembed.simulate.density.structures import StructureSpec, expand, structure_template
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
+from cryoembed.simulate.density.structures import structure_template
 from cryoembed.simulate.density.template import DENSITY_PER_KDA
 from tests.simulate.density.proteins import write_protein
 
@@ -29,36 +29,6 @@ def test_the_integral_is_the_mass_at_every_voxel_size(tmp_path, voxel_size):
     template = structure_template(StructureSpec(path=write_protein(tmp_path / "a.pdb")), voxel_size)
     assert template.integral == pytest.approx(300 * 71.08 / 1000 * DENSITY_PER_KDA, rel=0.01)
     assert template.volts_per_unit == pytest.approx(3.3, rel=0.1)
-
-
-def test_globs_become_one_spec_per_file(tmp_path):
-    for name in ("b.pdb", "a.pdb"):
-        write_protein(tmp_path / name, residues=5)
-    found = expand(StructureSpec(path="*.pdb", split="test"), tmp_path)
-    assert [(spec.name, spec.split) for spec in found] == [("a", "test"), ("b", "test")]
-    with pytest.raises(InputError, match="no such file"):
-        expand(StructureSpec(path="c*.pdb"), tmp_path)
-    with pytest.raises(InputError, match="matches 2 files"):
-        expand(StructureSpec(path="*.pdb", name="x"), tmp_path)
-
-
-def test_a_known_species_gets_its_split_from_the_library(tmp_path, caplog):
-    write_protein(tmp_path / "1BXN_fixed.pdb", residues=5)
-    (spec,) = expand(StructureSpec(path="1BXN_fixed.pdb"), tmp_path)
-    assert (spec.name, spec.split) == ("1BXN_fixed", "test")
-    (spec,) = expand(StructureSpec(path="1BXN_fixed.pdb", split="train"), tmp_path)
-    assert spec.split == "train"
-    assert "known as test" in caplog.text
-
-
-def test_trainings_refuse_a_test_species_that_is_named_by_its_id_alone(tmp_path):
-    from cryoembed.recipes.training_data import load_structures
-
-    spec = StructureSpec(path=write_protein(tmp_path / "4cr2.pdb", residues=5))
-    with pytest.raises(InputError, match="of the test split"):
-        load_structures([spec], 10.0)
-    with pytest.raises(InputError, match="4v94 is of the test split"):  # and nothing is downloaded
-        load_structures([StructureSpec(pdb="4v94")], 10.0)
 
 
 def test_no_atoms_is_an_error(tmp_path):
@@ -104,22 +74,6 @@ def test_settings_of_the_other_kind_are_refused(tmp_path):
     write_mrc(tmp_path / "a.mrc", np.ones((9, 9, 9), np.float32), 10.0)
     with pytest.raises(InputError, match="assembly is for atomic models"):
         structure_template(StructureSpec(path=tmp_path / "a.mrc", assembly="1"), 10.0)
-
-
-@pytest.mark.parametrize("symmetry", ["C0", "c4", "D1", "I3", "octahedral", ""])
-def test_a_symmetry_that_is_no_point_group_is_refused(symmetry):
-    with pytest.raises(InputError, match="expected a point group"):
-        parse_config(StructureSpec, {"path": "a.pdb", "symmetry": symmetry})
-
-
-def test_either_a_path_or_an_id():
-    for values in ({}, {"path": "a.pdb", "pdb": "4ug0"}):
-        with pytest.raises(InputError, match="either path"):
-            parse_config(StructureSpec, values)
-    with pytest.raises(InputError, match="four characters"):
-        parse_config(StructureSpec, {"pdb": "../etc"})
-    with pytest.raises(InputError, match="quote it"):
-        parse_config(StructureSpec, {"pdb": 1e10})
 
 
 def test_a_membrane_protein_remembers_where_its_membrane_is(tmp_path):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from cryoembed.simulate.electrons import interaction_constant
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
 from cryoembed.simulate.imaging.lens import Lens
 from cryoembed.simulate.imaging.multislice import multislice_image
-from cryoembed.simulate.imaging.optics import aberration, coherence, ctf, interaction_constant
+from cryoembed.simulate.imaging.optics import aberration, coherence, ctf
 from cryoembed.simulate.imaging.projection import project, project_slabs
 from cryoembed.simulate.imaging.weak_phase import phase_shift_of, weak_phase_image
 

@@ -5,29 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cryoembed.simulate.electrons import wavelength
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
+from cryoembed.simulate.imaging.fourier import frequency_grid
 from cryoembed.simulate.imaging.optics import (
     aberration,
     coherence,
     ctf,
     damage,
-    electron_wavelength,
-    frequency_grid,
-    interaction_constant,
     sample_blur,
 )
 
 
-def test_wavelength_and_interaction_are_those_of_the_tables():
-    assert electron_wavelength(300) == pytest.approx(0.01969, abs=1e-5)  # Kirkland 2010, table 2.2
-    assert electron_wavelength(200) == pytest.approx(0.02508, abs=1e-5)
-    assert interaction_constant(300) == pytest.approx(6.526e-4, rel=1e-3)
-    assert interaction_constant(200) == pytest.approx(7.288e-4, rel=1e-3)
-
-
 def test_ctf_has_its_zeros_where_the_formula_says():
     # without spherical aberration and amplitude contrast: k^2 = n / (lambda D)
-    zeros = np.sqrt(np.arange(1, 6) / (electron_wavelength(300) * 3e4))
+    zeros = np.sqrt(np.arange(1, 6) / (wavelength(300) * 3e4))
     phase = aberration(0.0, zeros, 3.0, voltage_kv=300, cs_mm=0.0)
     assert np.abs(ctf(phase, 0.0)).max() < 1e-5
     assert ctf(aberration(0.0, 0.7 * zeros[0], 3.0, voltage_kv=300, cs_mm=0.0), 0.0) > 0.9
@@ -88,9 +80,7 @@ def test_envelopes_fall_from_one():
     # chromatic focal spread: Cc dE / E = 63 A full width, s.d. 26.8 A; exp(-(pi lambda s)^2 k^4 / 2)
     chromatic = coherence(0.2, 0.0, ImagingConfig(illumination_mrad=0, aperture_um=0, cs_mm=0))
     spread = 2.7e7 * 0.7 / 3e5 / np.sqrt(8 * np.log(2))
-    assert chromatic == pytest.approx(
-        np.exp(-((np.pi * electron_wavelength(300) * spread) ** 2) * 0.2**4 / 2), rel=1e-4
-    )
+    assert chromatic == pytest.approx(np.exp(-((np.pi * wavelength(300) * spread) ** 2) * 0.2**4 / 2), rel=1e-4)
 
 
 def test_the_aperture_ends_where_its_angle_does():

@@ -176,7 +176,7 @@ def test_a_gpu_that_is_not_there_is_told():
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(InputError, match="no GPU"):
+    with pytest.raises(InputError, match="no CUDA GPU"):
         project(np.zeros((3, 4, 5), np.float32), [0.0], device="cuda")
 
 

@@ -258,3 +258,28 @@ def test_an_occupancy_of_another_shape_is_refused(scene):
         image(
             scene.density, 10.0, ImagingConfig(snr_particle=0.1), np.random.default_rng(0), occupancy=np.ones((3, 3, 3))
         )
+
+
+@pytest.mark.parametrize("model", ["weak_phase", "multislice"])
+def test_torch_takes_the_same_image(scene, model):
+    pytest.importorskip("torch")
+    config = ImagingConfig(tilt_step_deg=30.0, model=model, poisson=False, halves="tilts")
+    mask = np.ones(SHAPE, dtype=bool)
+    mask[:4] = False
+    ours, theirs = (  # "cpu:0" is torch's own name of the CPU: the path that GPUs take
+        image(scene.density, 10.0, config, np.random.default_rng(0), sample_mask=mask, device=device)
+        for device in ("cpu", "cpu:0")
+    )
+    for name in ("reconstruction", "even", "odd", "clean"):
+        expected = getattr(ours, name)
+        assert np.abs(getattr(theirs, name) - expected).max() < 1e-4 * np.ptp(expected)
+
+
+def test_a_missing_gpu_is_told_and_auto_does_without(scene, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = ImagingConfig(tilt_step_deg=30.0)
+    with pytest.raises(InputError, match="no CUDA GPU"):
+        image(scene.density, 10.0, config, np.random.default_rng(0), device="cuda")
+    one, two = (image(scene.density, 10.0, config, np.random.default_rng(0), device=d) for d in ("cpu", "auto"))
+    assert np.array_equal(one.reconstruction, two.reconstruction)

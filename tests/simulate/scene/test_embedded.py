@@ -9,8 +9,8 @@ import pytest
 from scipy import ndimage
 
 from cryoembed.errors import InputError
+from cryoembed.simulate.scene.compose import compose
 from cryoembed.simulate.scene.embedded import upright
-from cryoembed.simulate.scene.sample import compose
 from cryoembed.simulate.scene.truth import truth_is_consistent
 
 SPHERE = {"kind": "sphere", "radius": [180, 200], "undulation": [0, 0], "stick_out": False}
@@ -123,7 +123,7 @@ def test_membrane_proteins_without_a_number_or_a_membrane_are_refused(make_confi
 def test_a_membrane_as_origin_keeps_the_offset_of_real_maps(shared_data, make_config):
     """The head of 4pe5 reaches 120 A out; its map has the membrane at the box centre, its mass 56 A above."""
     from cryoembed.io.mrc import read_tomogram
-    from cryoembed.simulate.density.template import calibrated
+    from cryoembed.simulate.density.calibration import calibrated
 
     loaded = read_tomogram(shared_data / "maps/10A_membrane/4pe5_mbz_align_shift.mrc.gz")
     density = np.clip(np.asarray(loaded.data, dtype=float), 0, None)

@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from cryoembed.config import parse_config
 from cryoembed.errors import InputError
+from cryoembed.simulate.scene.compose import compose
 from cryoembed.simulate.scene.envelope import EnvelopeConfig, draw_envelope
-from cryoembed.simulate.scene.sample import compose
 from cryoembed.simulate.scene.truth import truth_is_consistent
 
 SHAPE = (64, 80, 90)

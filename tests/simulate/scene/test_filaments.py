@@ -22,6 +22,7 @@ from cryoembed.simulate.scene.lattices import (
     microtubule_radius,
 )
 from cryoembed.simulate.scene.paths import smooth_path
+from cryoembed.simulate.scene.placing import place
 from cryoembed.simulate.scene.strand import write_strand
 
 VOXEL = 10.0
@@ -148,7 +149,7 @@ def test_filaments_and_particles_never_overlap(species, generator):
     place_filaments(canvas, spec, generator, resolution=12.0)
     before = canvas.occupancy.copy()
     blob = next(template for template in species if template.name == "blob")
-    placed = sum(canvas.place(blob, 3, generator, 0.3, 2000) for _ in range(20))
+    placed = sum(place(canvas, blob, 3, generator, 0.3, 2000) for _ in range(20))
     assert placed > 10
     assert np.array_equal(canvas.occupancy[before > 0], before[before > 0])
     ids, sizes = np.unique(before[before > 0], return_counts=True)

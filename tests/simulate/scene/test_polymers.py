@@ -7,8 +7,10 @@ import pytest
 
 from cryoembed.config import parse_config
 from cryoembed.errors import InputError
+from cryoembed.particles import is_particle
 from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate_model
-from cryoembed.simulate.scene.sample import SampleConfig, compose
+from cryoembed.simulate.scene.compose import compose
+from cryoembed.simulate.scene.sample import SampleConfig
 from cryoembed.simulate.scene.truth import truth_is_consistent
 
 SETTINGS = {
@@ -51,7 +53,7 @@ def test_everything_is_placed_and_the_truth_is_consistent(scene):
     assert found["dna"] == 2
     assert found["pair"] == 2
     assert found["blob"] > 6  # those on the DNA are more
-    solid = scene.particles.labels != "vesicle"
+    solid = is_particle(scene.particles.labels)
     assert truth_is_consistent(scene)[solid].all()
 
 

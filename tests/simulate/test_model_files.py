@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import cryoembed.simulate.folders as folders
+import cryoembed.simulate.model_files as model_files
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
 from cryoembed.geometry import nearest_voxel
@@ -92,7 +93,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(folders, "write_mrc", full)
+        patch.setattr(model_files, "write_mrc", full)
         with pytest.raises(InputError, match=r"model_0: No space left on device; choose another --out or free some"):
             simulate_dataset(config(models=1, write_halves=True), tmp_path)
     assert not list(tmp_path.iterdir())
