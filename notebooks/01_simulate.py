@@ -39,9 +39,9 @@ from cryoembed.plot.likeness import likeness_figure
 from cryoembed.plot.slices import Overlay, slice_figure
 from cryoembed.recipes.simulate import SimulateConfig, simulate
 from cryoembed.simulate.dataset import simulate_model
-from cryoembed.simulate.imaging.backprojection import reconstruct
 from cryoembed.simulate.imaging.geometry import TiltGeometry
 from cryoembed.simulate.imaging.series import image
+from cryoembed.simulate.imaging.weighted_backprojection import reconstruct
 from cryoembed.subtomograms import cut_boxes
 from cryoembed.tomogram import Tomogram
 
@@ -252,7 +252,8 @@ else:
 if have_real:
     borrowed = {"spectrum_file": (SERIES / "00254_stack_f16.mrc").resolve(), "spectrum_pixel": 10.0}
     imaging = cell.imaging.model_copy(update=borrowed)
-    matched = image(sample.density, 10.0, imaging, np.random.default_rng(0), sample_mask=sample.sample_mask)
+    masks = {"sample_mask": sample.sample_mask, "gold": sample.mask_of("fiducial")}
+    matched = image(sample.density, 10.0, imaging, np.random.default_rng(0), **masks)
     looks = {"recorded": series_statistics(there)}
     for name, one in (("simulated", simulated), ("simulated, spectrum matched", matched)):
         found = series_statistics(one.tilt_series)

@@ -34,7 +34,7 @@ class Effort:
         Crops of either kind, per step and in all.
     """
 
-    steps: int = 300
+    steps: int = 120
     batch: int = 8
     test_crops: int = 200
     edge: int = EDGE
@@ -42,14 +42,17 @@ class Effort:
 
 
 class Critic(nn.Module):
-    """Tells real (1) from simulated (0) crops; as an objective it returns its loss."""
+    """Tells real (1) from simulated (0) crops; as an objective it returns its loss.
+
+    Batch normalisation, not that of each sample: how strong detail of a size is in a crop is what tells most.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         widths = (1, 8, 16, 32, 32)
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Conv3d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.ReLU()]
+            layers += [nn.Conv3d(before, after, 3, stride=2, padding=1), nn.BatchNorm3d(after), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(widths[-1], 1))
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

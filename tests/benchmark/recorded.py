@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from cryoembed.simulate.imaging.backprojection import reconstruct
 from cryoembed.simulate.imaging.geometry import TiltGeometry
+from cryoembed.simulate.imaging.weighted_backprojection import reconstruct
 from tests.benchmark.reconstruct_emp10499 import CROP, PIXEL
 
 DEPTH = slice(CROP[0], CROP[0] + 96)  # planes that hold the cell, those of the provided crop
