@@ -169,6 +169,8 @@ def _client(parallel: ParallelConfig, jobs: int) -> Iterator[Any]:
                 cluster.scale(jobs=parallel.slurm.jobs)
                 yield client
         else:
+            # LocalCluster gives the logger its level back before its last connections break
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
