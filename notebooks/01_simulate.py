@@ -144,9 +144,9 @@ medoid_montage(cut_boxes(-model.reconstruction.data, centres, 32), titles, title
 
 # %%
 filaments = [{"kind": "microtubule", "count": [1, 1]}, {"kind": "actin", "count": [2, 2]}]
-small = {"shape": (64, 160, 160), "envelope.thickness_nm": (60, 64), "crowding": 0.15, "fresh_phantoms": 10}
-also = {"filaments": filaments, "vesicles": (1, 1), "imaging.write_tilt_series": True, "imaging.surroundings": "ice"}
-general = load_config(SimulateConfig, CONFIGS / "simulate_general.yaml", flags={"out": DATA, **small, **also})
+also = {"filaments": filaments, "vesicles": (1, 1), "crowding": 0.15}
+also |= {"imaging.write_tilt_series": True, "imaging.surroundings": "ice"}
+general = load_config(SimulateConfig, CONFIGS / "simulate_general_mini.yaml", flags={"out": DATA, **also})
 chromatin = load_config(SimulateConfig, CONFIGS / "simulate_chromatin_mini.yaml", flags={"out": DATA})
 (crowd, crowd_imaged), (dna, dna_imaged) = simulate_model(general, 0), simulate_model(chromatin, 0)
 pictures = {
