@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,12 +147,13 @@ def run(
     if picture is not None:
         crop = slice(CROP[1], CROP[1] + 448), slice(CROP[2], CROP[2] + 448)
         beside(recorded[:, *crop], cells["physics"][0][:, *crop], picture)
-    figures["auc"] = aucs(cells, out, effort)
+    with tempfile.TemporaryDirectory() as scratch:  # a checkpoint of an earlier run is of no use
+        figures["auc"] = aucs(cells, Path(scratch), effort)
     (out / "realism.json").write_text(json.dumps(figures, indent=1) + "\n")
     return figures
 
 
-def aucs(cells: dict[str, tuple[Volume, Mask]], out: Path, effort: Effort) -> dict[str, float]:
+def aucs(cells: dict[str, tuple[Volume, Mask]], scratch: Path, effort: Effort) -> dict[str, float]:
     """Of every pair that is of interest."""
     volume, inside = cells["recorded"]
     # the two sides of the recorded cell, by the middle of every row
@@ -165,7 +167,7 @@ def aucs(cells: dict[str, tuple[Volume, Mask]], out: Path, effort: Effort) -> di
     }
     found = {}
     for at, (name, (one, other)) in enumerate(pairs.items()):
-        found[name] = round(separability(one, other, out / f"critic_{at}", effort), 3)
+        found[name] = round(separability(one, other, scratch / f"critic_{at}", effort), 3)
         print(f"AUC, {name}: {found[name]:.3f} ({effort.steps} steps of {2 * effort.batch} crops)", flush=True)
     return found
 
