@@ -39,7 +39,14 @@ def start(folder: Path, **changes: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "cryoembed", "simulate", str(config), "--workers", "2"]
     # a session of its own: Ctrl-C in a terminal reaches the workers, too, and here it can be sent to all of them
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stderr=pipe, stdout=pipe, text=True, start_new_session=True, preexec_fn=listen_to_ctrl_c
+    )
+
+
+def listen_to_ctrl_c() -> None:
+    """What runs in the background of a script ignores Ctrl-C, and passes that on to its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(what: Callable[[], bool], run: subprocess.Popen[str]) -> None:
