@@ -396,7 +396,7 @@ def test_simulate_killed_in_its_second_model_goes_on_with_it(
     config = tmp_path / "simulate.yaml"
     config.write_text(TINY_DATASET)
     arguments = ("simulate", config, "--out", tmp_path / "data")
-    kill("cryoembed.simulate.folders", "write_model", 2, *arguments)
+    kill("cryoembed.simulate.model_files", "write_model", 2, *arguments)
     assert not (tmp_path / "data" / "model_1").exists()
     assert any(".tmp.model_1" in name for name in hidden(tmp_path / "data"))
     done = run(*arguments)
