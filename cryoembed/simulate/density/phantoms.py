@@ -32,7 +32,7 @@ class PhantomSpec(Config):
     split: Split = "train"
 
     @model_validator(mode="after")
-    def _knowngroup_of(self) -> PhantomSpec:
+    def _known_group(self) -> PhantomSpec:
         if self.symmetry is not None and not re.fullmatch(POINT_GROUP, self.symmetry):
             raise ValueError(f"symmetry {self.symmetry!r}: expected C1..C99, D2..D99, T, O or I")
         if self.symmetry is not None and not is_possible(self.family, self.symmetry):

@@ -13,16 +13,6 @@ from cryoembed.simulate.density.potential import potential
 from cryoembed.simulate.density.template import DENSITY_PER_KDA
 from tests.simulate.density.proteins import add_lines, protein, write_protein
 
-TWOFOLD = """REMARK 350 BIOMOLECULE: 1
-REMARK 350 APPLY THE FOLLOWING TO CHAINS: A
-REMARK 350   BIOMT1   1  1.000000  0.000000  0.000000        0.00000
-REMARK 350   BIOMT2   1  0.000000  1.000000  0.000000        0.00000
-REMARK 350   BIOMT3   1  0.000000  0.000000  1.000000        0.00000
-REMARK 350   BIOMT1   2 -1.000000  0.000000  0.000000      100.00000
-REMARK 350   BIOMT2   2  0.000000 -1.000000  0.000000        0.00000
-REMARK 350   BIOMT3   2  0.000000  0.000000  1.000000        7.00000
-"""
-
 
 def test_mass_counts_the_hydrogens_the_file_leaves_out(tmp_path):
     molecule = read_molecule(write_protein(tmp_path / "ala.pdb"))
