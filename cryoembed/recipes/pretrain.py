@@ -21,9 +21,10 @@ from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import Stream, check_stream, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.simulate.density.structure_spec import StructureSpec
-from cryoembed.training import objectives
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Draw
+from cryoembed.training.objectives.contrastive import Contrastive
+from cryoembed.training.objectives.siamese import DenseSimSiam, SimSiam
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.dense import draw_view_pairs
 from cryoembed.views.pool import RESOLUTION_PER_VOXEL, RollingPool, SubtomogramConfig, SubtomogramPool, build_pool
@@ -119,11 +120,11 @@ def pretrain(config: PretrainConfig) -> str:
 
 def _objective(network: torch.nn.Module, config: PretrainConfig) -> torch.nn.Module:
     if isinstance(network, VoxelNetwork):
-        return objectives.DenseSimSiam(network)
+        return DenseSimSiam(network)
     assert isinstance(network, SubtomogramNetwork)  # build gives one of the two
     if config.method == "simsiam":
-        return objectives.SimSiam(network)
-    return objectives.Contrastive(network, temperature=config.temperature)
+        return SimSiam(network)
+    return Contrastive(network, temperature=config.temperature)
 
 
 @contextmanager

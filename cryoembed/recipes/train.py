@@ -17,7 +17,7 @@ from cryoembed.recipes.training_data import Stream, check_stream, scene_source, 
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
-from cryoembed.training.objectives import Heads
+from cryoembed.training.objectives.heads import Heads
 from cryoembed.views.dense import draw_targets
 from cryoembed.views.scenes import SceneConfig
 

@@ -13,7 +13,9 @@ from cryoembed.models.build import build
 from cryoembed.models.config import BackboneConfig, SubtomogramNetworkConfig, VoxelNetworkConfig
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.fit import fit
-from cryoembed.training.objectives import Contrastive, DenseSimSiam, Heads, SimSiam
+from cryoembed.training.objectives.contrastive import Contrastive
+from cryoembed.training.objectives.heads import Heads
+from cryoembed.training.objectives.siamese import DenseSimSiam, SimSiam
 
 VOXEL = VoxelNetworkConfig(
     backbone=BackboneConfig(width=4, blocks=(1, 1), stem_kernel=3),
