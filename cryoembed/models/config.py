@@ -53,14 +53,41 @@ class VoxelNetworkConfig(Config):
         return self
 
 
+class ShellConfig(Config):
+    """Spherical-harmonic shells about the box centre: features that no rotation changes (`models.invariants`)."""
+
+    shells: int = Field(14, ge=2)
+    degree: int = Field(8, ge=0, description="largest l of the harmonics")
+    radius_vox: float | None = Field(None, gt=0, description="of the outermost shell; None: half the box")
+    hidden: int = Field(256, ge=4, description="width of the two layers that read the invariants")
+
+    @property
+    def features(self) -> int:
+        """Number of invariants."""
+        return self.shells * (self.shells + 1) // 2 * (self.degree + 1)
+
+
 class SubtomogramNetworkConfig(Config):
     """SimSiam on subtomograms: a backbone, global pooling, a projector; one L2-normalised vector per box."""
 
     kind: Literal["simsiam"] = "simsiam"
-    backbone: BackboneConfig = BackboneConfig(width=64, stem_stride=2)
+    backbone: BackboneConfig | None = Field(BackboneConfig(width=64, stem_stride=2), description="null: shells alone")
+    shells: ShellConfig | None = Field(None, description="rotation-invariant features beside the backbone's")
     embedding_dim: int = Field(256, ge=4)
     box_vox: int = Field(64, ge=8, description="cubic box in voxels of the model's voxel size")
     mask: Literal["none", "hull", "strict"] = "none"
+
+    @model_validator(mode="after")
+    def _something_to_pool(self) -> SubtomogramNetworkConfig:
+        if self.backbone is None and self.shells is None:
+            raise ValueError("a subtomogram network needs a backbone, shells or both")
+        return self
+
+    @property
+    def pooled_channels(self) -> int:
+        """Numbers per box that the projector reads."""
+        convolved = self.backbone.channels[-1] if self.backbone else 0
+        return convolved + (self.shells.hidden if self.shells else 0)
 
 
 NetworkConfig = Annotated[VoxelNetworkConfig | SubtomogramNetworkConfig, Field(discriminator="kind")]

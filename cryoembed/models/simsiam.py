@@ -1,4 +1,4 @@
-"""SimSiam on subtomograms: one vector per box (thesis, section 3.2, equations 1 and 2)."""
+"""SimSiam on subtomograms: one vector per box (thesis, section 3.2, equations 1 and 2), with invariants if asked for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cryoembed.models.backbone import Backbone, global_average
-from cryoembed.models.config import SubtomogramNetworkConfig
+from cryoembed.models.config import ShellConfig, SubtomogramNetworkConfig
+from cryoembed.models.invariants import ShellInvariants
 from cryoembed.models.projector import Projection, vector_predictor, vector_projector
 
 
 class SubtomogramNetwork(nn.Module):
-    """Backbone, global average pooling, projector; the predictor serves training only."""
+    """Backbone with global average pooling, rotation invariants, or both side by side; then the projector.
+
+    The predictor serves training only.
+    """
 
     def __init__(self, config: SubtomogramNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.backbone)
-        self.projector = vector_projector(config.backbone.channels[-1], config.embedding_dim)
+        self.backbone = None if config.backbone is None else Backbone(config.backbone)
+        self.shells = None if config.shells is None else _reader(config.shells, config.box_vox)
+        self.projector = vector_projector(config.pooled_channels, config.embedding_dim)
         self.predictor = vector_predictor(config.embedding_dim)
 
     def forward(self, x: Float[Tensor, "b 1 z y x"]) -> Projection:
@@ -30,8 +35,12 @@ class SubtomogramNetwork(nn.Module):
         return Projection(projected, self.predict(projected))
 
     def pool(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b c"]:
-        """Return the mean of the last stage over the box, in float32."""
-        return global_average(self.backbone(standardised(x))[-1])
+        """Return the mean of the last stage over the box and what is read from the invariants, in float32."""
+        boxes = standardised(x)
+        parts = [global_average(self.backbone(boxes)[-1])] if self.backbone is not None else []
+        if self.shells is not None:
+            parts.append(self.shells(boxes).float())
+        return torch.cat(parts, dim=1)
 
     def project(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
         """Return the projector's output for boxes, not normalised."""
@@ -50,3 +59,17 @@ def standardised(x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b 1 z y x"]:
     """Return each box with mean 0 and s.d. 1, so that vectors do not depend on gold, ice or scale elsewhere."""
     deviation, mean = torch.std_mean(x.float(), dim=(1, 2, 3, 4), keepdim=True, correction=0)
     return ((x.float() - mean) / deviation.clamp(min=1e-6)).to(x.dtype)
+
+
+def _reader(config: ShellConfig, box_vox: int) -> nn.Sequential:
+    """Invariants, and two layers that learn which of them tell particles apart."""
+    return nn.Sequential(
+        ShellInvariants(config, box_vox),
+        nn.BatchNorm1d(config.features, affine=False),
+        nn.Linear(config.features, config.hidden, bias=False),
+        nn.BatchNorm1d(config.hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(config.hidden, config.hidden, bias=False),
+        nn.BatchNorm1d(config.hidden),
+        nn.ReLU(inplace=True),
+    )
