@@ -94,7 +94,8 @@ def wedge_transfer(shape: tuple[int, ...], half_angle_deg: float, frame: Tensor)
         axis[0] * z[:, None, None] + axis[1] * y[None, :, None] + axis[2] * x[None, None, :] for axis in frame
     )
     outside = across.abs() / np.tan(np.deg2rad(half_angle_deg)) - along.abs()
-    return (outside * max(shape) + 0.5).clamp(0, 1)
+    transfer: Tensor = (outside * max(shape) + 0.5).clamp(0, 1)
+    return transfer
 
 
 def cropped(boxes: Tensor, config: AugmentConfig, generator: np.random.Generator) -> Tensor:

@@ -178,7 +178,7 @@ def _arranged(
             _paste_membrane(box, pool, whole + near, generator)
         elif NUISANCES[kind] == "gold":
             paste(box, pool.beads[int(generator.integers(len(pool.beads)))], whole + near)
-    own = boxes.clone()
+    alone = boxes.clone()
     for box, label in zip(boxes, labels, strict=True):
         own = pool.templates[int(label)].radius_vox if label < len(pool.templates) else generator.uniform(4, 10)
         for _ in range(int(generator.integers(config.neighbours + 1)) if rendered else 0):
@@ -188,7 +188,7 @@ def _arranged(
             paste(box, cube, whole + _on_sphere(distance, generator))
         if label < len(pool.templates) and generator.random() < config.membrane_probability:
             _paste_membrane(box, pool, whole + _on_sphere(own + 3.0, generator), generator)
-    return boxes, own
+    return boxes, alone
 
 
 def _paste_membrane(

@@ -73,6 +73,11 @@ def draw_warps(count: int, config: WarpConfig, generator: np.random.Generator) -
     )
 
 
+def no_warps(count: int) -> Warps:
+    """``count`` times no change."""
+    return Warps(np.stack([np.eye(3, dtype=np.int64)] * count), np.ones(count), np.zeros((count, 3)))
+
+
 def warped(volumes: Tensor, warps: Warps) -> Tensor:
     """Warp (n, e, e, e) densities about their voxel ``e // 2``; what was outside is 0.
 
@@ -103,8 +108,8 @@ def turned_starts(starts: Index, turn: Index, crop_vox: int, window_vox: int) ->
     every stride that divides crop and window.
     """
     middle = starts * 2 + window_vox - crop_vox
-    moved = np.einsum("nij,nj->ni", turn, middle)
-    return (moved + crop_vox - window_vox) // 2
+    moved: Index = np.einsum("nij,nj->ni", turn, middle)
+    return np.asarray((moved + crop_vox - window_vox) // 2, dtype=np.int64)
 
 
 def correspondence(pairs: WindowPairs, starts_b: Index, warps: Warps, crop_vox: int) -> Affine:
