@@ -1,4 +1,4 @@
-"""Contrastive losses on vectors: NT-Xent (SimCLR) and supervised contrastive (Khosla et al.); float32 throughout."""
+"""Contrastive losses on vectors: NT-Xent (SimCLR), supervised contrastive (Khosla et al.), margin; float32."""
 
 from __future__ import annotations
 
@@ -42,6 +42,29 @@ def supervised_contrastive(
     # where, not a product: the diagonal is minus infinity
     per_anchor = -torch.where(positive, log_shares, 0.0).sum(dim=1) / partners.clamp_min(1)
     return per_anchor.sum() / (partners > 0).sum().clamp_min(1)
+
+
+def contrastive_margin(
+    vectors_a: Float[Tensor, "n d"], vectors_b: Float[Tensor, "n d"], same: Bool[Tensor, " n"], *, margin: float = 1.0
+) -> Float[Tensor, ""]:
+    """Return the mean contrastive loss of pairs on the unit sphere (CryoSiam thesis, equations 17 and 18).
+
+    ``y d^2 + (1 - y) max(0, margin - d)^2`` with ``d = |e1 - e2|``: pairs that belong together (y = 1) are drawn
+    together, others pushed apart until ``margin``.
+
+    Parameters
+    ----------
+    vectors_a, vectors_b
+        Row i of both is a pair. Normalised here, so that d lies between 0 and 2.
+    same
+        Whether each pair is of one class.
+    """
+    if margin <= 0:
+        raise ValueError(f"margin {margin} must be positive")
+    with torch.autocast(vectors_a.device.type, enabled=False):
+        squared = (F.normalize(vectors_a.float(), dim=1) - F.normalize(vectors_b.float(), dim=1)).square().sum(dim=1)
+        distance = squared.clamp_min(1e-12).sqrt()  # the root has no gradient at 0
+        return torch.where(same, squared, (margin - distance).clamp_min(0).square()).mean()
 
 
 def _similarities(vectors: Tensor, temperature: float) -> Tensor:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cryoembed.views.augment import AugmentConfig, augment
-from cryoembed.views.crops import cut_windows, draw_window_pairs
+from cryoembed.views.crops import Index, cut_windows, draw_window_pairs
+from cryoembed.views.imaging import Share
 from cryoembed.views.scenes import CleanScene, Crops, SceneConfig
+from cryoembed.views.warp import WarpConfig, correspondence, draw_warps, turned_starts, warped
 
 Batch = dict[str, Tensor]
+Change = Callable[[Tensor], Tensor] | None
 
 
 def draw_view_pairs(
@@ -25,27 +29,47 @@ def draw_view_pairs(
     window_vox: int,
     min_overlap: float,
     stride: int,
+    share: Share = "nothing",
+    warp: WarpConfig | None = None,
 ) -> Batch:
     """Draw crops, image each twice, cut an overlapping window of each and augment.
+
+    Parameters
+    ----------
+    share
+        What the views of a pair have in common; ``image`` goes with no warp.
+    warp
+        How the density of view b differs from that of view a before the microscope; None: not at all. With turns, crop
+        and window are multiples of ``stride``.
 
     Returns
     -------
     dict
-        ``view_a``, ``view_b``: (b, 1, window, window, window); ``overlap_a``, ``overlap_b``: (b, 3, 2) int64, zyx
-        ``[start, stop)`` of the shared region in each view's voxels.
+        ``view_a``, ``view_b``: (b, 1, window, window, window). Without a warp ``overlap_a``, ``overlap_b``: (b, 3, 2)
+        int64, zyx ``[start, stop)`` of the shared region in each view's voxels. With one ``corresponds``: (b, 3, 4)
+        float64, the affine map from voxels of view a to those of view b.
     """
     crops = Crops(scenes, batch, config, generator)
     pairs = draw_window_pairs(batch, config.crop_vox, window_vox, generator, min_overlap=min_overlap, stride=stride)
-    views = [
-        augment(cut_windows(crops.imaged(generator), starts, window_vox), augmentation, generator)
-        for starts in (pairs.starts_a, pairs.starts_b)
-    ]
-    return {
-        "view_a": views[0][:, None],
-        "view_b": views[1][:, None],
-        "overlap_a": torch.from_numpy(pairs.overlap_a),
-        "overlap_b": torch.from_numpy(pairs.overlap_b),
-    }
+    change: Change = None
+    starts_b = pairs.starts_b
+    if warp is None or not warp.active:
+        places = {"overlap_a": torch.from_numpy(pairs.overlap_a), "overlap_b": torch.from_numpy(pairs.overlap_b)}
+    else:
+        warps = draw_warps(batch, warp, generator)
+        change, starts_b = (
+            partial(warped, warps=warps),
+            turned_starts(starts_b, warps.turn, config.crop_vox, window_vox),
+        )
+        places = {"corresponds": torch.from_numpy(correspondence(pairs, starts_b, warps, config.crop_vox))}
+    microscopes = crops.microscopes(generator) if share == "microscope" else None
+    once = crops.imaged(generator) if share == "image" else None
+
+    def view(starts: Index, change: Change) -> Tensor:
+        crop = crops.imaged(generator, microscopes=microscopes, change=change) if once is None else once
+        return augment(cut_windows(crop, starts, window_vox), augmentation, generator)
+
+    return {"view_a": view(pairs.starts_a, None)[:, None], "view_b": view(starts_b, change)[:, None], **places}
 
 
 def draw_targets(

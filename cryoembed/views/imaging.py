@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from cryoembed.config import Config
 
 Range = tuple[float, float]
 Shape = tuple[int, int, int]
+# what the two views of a pair have in common: nothing, wedge and CTF, or the noise as well (one image for both)
+Share = Literal["nothing", "microscope", "image"]
 SHELLS = 256  # steps of spatial frequency between 0 and the corner of the cube, in look-up tables
 
 

@@ -19,11 +19,13 @@ from cryoembed.simulate.density.phantoms import phantom, random_spec
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene.objects import gold_bead, vesicle
 from cryoembed.views.imaging import ImagingRanges, Range, radial_power
+from cryoembed.views.masks import MaskShares
 from cryoembed.views.rendering import OVERSAMPLING, FineTemplate, fine_template, paste, render
 from cryoembed.views.rolling import Rolling
 
 NUISANCES = ("background", "membrane", "gold")
 SAMPLED = 64  # templates that set the scale
+SIZE_LIMITS_KDA = (40.0, 200.0, 600.0, 1000.0)  # tiny, small, medium, big, very big (thesis, section 3.3, figure 9)
 RESOLUTION_PER_VOXEL = 1.6  # A per A: makes a fine grid look like one averaged over coarse voxels
 
 
@@ -44,6 +46,8 @@ class SubtomogramConfig(Config):
     nuisance_share: float = Field(0.1, ge=0, lt=1, description="of a batch's classes: background, membrane, gold")
     fill: Range = Field((0.02, 0.2), description="occupied share of the tomogram a box stands for; sets the scale")
     microscopes: int = Field(16, ge=1, description="per batch, shared by its boxes at random")
+    mask_shares: MaskShares = MaskShares()
+    mask_error_vox: float = Field(2.0, ge=0, description="most by which a mask is too small or too large")
     refresh_every: int = Field(
         0, ge=0, description="batches after which the oldest phantom gives way to a new one; 0: never"
     )
@@ -98,6 +102,12 @@ class SubtomogramPool:
     def classes(self) -> int:
         """Number of labels: templates, then the nuisances."""
         return len(self.templates) + len(NUISANCES)
+
+    @property
+    def size_classes(self) -> npt.NDArray[np.int64]:
+        """(templates,) class of mass of each, 0 (tiny) to 4 (very big)."""
+        masses = [template.mass_kda for template in self.templates]
+        return np.digitize(masses, SIZE_LIMITS_KDA).astype(np.int64)
 
 
 def build_pool(config: SubtomogramConfig, structures: Sequence[Template] = ()) -> SubtomogramPool:

@@ -18,10 +18,11 @@ OVERSAMPLING = 2  # linear interpolation is accurate enough on a grid twice as f
 
 @dataclass(frozen=True, eq=False)
 class FineTemplate:
-    """A template's density at ``voxel_size / OVERSAMPLING``, float16, and its radius in voxels of the boxes."""
+    """A template's density at ``voxel_size / OVERSAMPLING``, float16, its radius in voxels of the boxes, its mass."""
 
     density: Tensor
     radius_vox: float
+    mass_kda: float
 
     @property
     def cube_vox(self) -> int:
@@ -35,7 +36,7 @@ def fine_template(template: Template, voxel_size: float) -> FineTemplate:
         raise ValueError(
             f"template {template.name}: {template.voxel_size} A voxels, expected {voxel_size / OVERSAMPLING} A"
         )
-    return FineTemplate(torch.from_numpy(template.density).half(), template.radius / voxel_size)
+    return FineTemplate(torch.from_numpy(template.density).half(), template.radius / voxel_size, template.mass_kda)
 
 
 def render(template: FineTemplate, generator: np.random.Generator, shift_zyx_vox: npt.NDArray[np.float64]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,16 @@ from cryoembed.simulate.density.phantoms import random_phantom
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene.pack import pack
 from cryoembed.simulate.scene.truth import Scene
-from cryoembed.views.imaging import ImagingRanges, Range, draw_microscopes, image, low_pass, radial_power, transmitted
+from cryoembed.views.imaging import (
+    ImagingRanges,
+    Microscopes,
+    Range,
+    draw_microscopes,
+    image,
+    low_pass,
+    radial_power,
+    transmitted,
+)
 from cryoembed.views.targets import instance_targets
 
 Ids = npt.NDArray[np.int32]
@@ -189,17 +198,35 @@ class Crops:
             places.append((tuple(slice(s, s + edge) for s in start), turn))
         self._places = places
 
-    def imaged(self, generator: np.random.Generator) -> Tensor:
-        """(n, crop, crop, crop) float32 network input."""
+    def microscopes(self, generator: np.random.Generator) -> Microscopes:
+        """Draw a microscope for each crop."""
         edge = self.config.crop_vox + 2 * self.config.margin_vox
-        microscopes = draw_microscopes(
+        return draw_microscopes(
             len(self._scenes), (edge, edge, edge), self.config.voxel_size, self.config.imaging, generator
         )
+
+    def imaged(
+        self,
+        generator: np.random.Generator,
+        *,
+        microscopes: Microscopes | None = None,
+        change: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """(n, crop, crop, crop) float32 network input.
+
+        Parameters
+        ----------
+        microscopes
+            Those to use; None draws new ones.
+        change
+            Made to the clean densities, margin included, before the microscope sees them. Recorded crops stay.
+        """
+        microscopes = self.microscopes(generator) if microscopes is None else microscopes
         passed = torch.cat(
             [transmitted(microscopes.signal[i : i + 1], scene.power) for i, scene in enumerate(self._scenes)]
         )
         noisy = image(
-            self._cut("density"),
+            self._cut("density") if change is None else change(self._cut("density")),
             microscopes,
             particle_variance=passed * torch.tensor([scene.particle_variance for scene in self._scenes]),
             volume_variance=passed * torch.tensor([scene.volume_variance for scene in self._scenes]),

@@ -6,13 +6,17 @@ that see them as the same retrieve species they never saw (supervised contrastiv
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cryoembed.views.augment import AugmentConfig, augment
-from cryoembed.views.imaging import draw_microscopes, image, transmitted
+from cryoembed.errors import InputError
+from cryoembed.views.augment import AugmentConfig, augment, cropped
+from cryoembed.views.imaging import Share, draw_microscopes, image, transmitted
+from cryoembed.views.masks import draw_masks, mask_boxes
 from cryoembed.views.pool import NUISANCES, SubtomogramConfig, SubtomogramPool, build_pool
 from cryoembed.views.rendering import paste, render
 
@@ -25,6 +29,7 @@ __all__ = [
     "draw_box_pairs",
     "draw_boxes",
     "draw_classes",
+    "draw_triplets",
 ]
 
 
@@ -47,6 +52,32 @@ def draw_classes(
     return {"input": draw_boxes(pool, config, labels, generator)[:, None], "label": torch.from_numpy(labels)}
 
 
+def draw_triplets(
+    pool: SubtomogramPool, config: SubtomogramConfig, generator: np.random.Generator, *, batch: int
+) -> Batch:
+    """Draw ``batch`` anchors, another box of each one's class, and one of another class as heavy (thesis, section 4.1).
+
+    Returns
+    -------
+    dict
+        ``input`` (3 * batch, 1, box, box, box): anchors, then positives, then negatives; ``label`` (3 * batch,) int64.
+
+    Raises
+    ------
+    InputError
+        If no two classes are of one size class.
+    """
+    sizes = pool.size_classes
+    rivals = [np.flatnonzero((sizes == size) & (np.arange(len(sizes)) != label)) for label, size in enumerate(sizes)]
+    able = np.flatnonzero([len(others) > 0 for others in rivals])
+    if len(able) == 0:
+        raise InputError("refine needs two classes of one size class (by mass); raise data.phantoms")
+    anchors = generator.choice(able, size=batch)
+    negatives = np.array([generator.choice(rivals[anchor]) for anchor in anchors])
+    labels = np.concatenate([anchors, anchors, negatives])
+    return {"input": draw_boxes(pool, config, labels, generator)[:, None], "label": torch.from_numpy(labels)}
+
+
 def draw_box_pairs(
     pool: SubtomogramPool,
     config: SubtomogramConfig,
@@ -54,24 +85,62 @@ def draw_box_pairs(
     generator: np.random.Generator,
     *,
     batch: int,
+    share: Share = "nothing",
 ) -> Batch:
-    """Draw two views ``view_a``, ``view_b`` (b, 1, box, box, box) of each of ``batch`` particles."""
+    """Draw two views ``view_a``, ``view_b`` (b, 1, box, box, box) of each of ``batch`` particles.
+
+    Parameters
+    ----------
+    share
+        What the views of a pair have in common. ``image``: one box (orientation, neighbours, noise), augmented twice.
+    """
     labels = generator.integers(len(pool.templates), size=batch)
-    boxes = augment(draw_boxes(pool, config, np.tile(labels, 2), generator), augmentation, generator)
+    if share == "image":
+        once = _draw(pool, config, labels, generator)
+        drawn = _Drawn(once.boxes.repeat(2, 1, 1, 1), None if once.own is None else once.own.repeat(2, 1, 1, 1))
+    else:
+        drawn = _draw(pool, config, np.tile(labels, 2), generator, pairs=share == "microscope")
+    drawn = drawn._replace(boxes=augment(drawn.boxes, augmentation, generator))
+    boxes = cropped(_masked(drawn, config, generator), augmentation, generator)
     return {"view_a": boxes[:batch, None], "view_b": boxes[batch:, None]}
 
 
 def draw_boxes(
     pool: SubtomogramPool, config: SubtomogramConfig, labels: npt.NDArray[np.int64], generator: np.random.Generator
 ) -> Tensor:
-    """(n, box, box, box) float32 boxes of the given classes, as cut from a prepared tomogram."""
+    """(n, box, box, box) float32 boxes of the given classes, as cut from a prepared tomogram and masked."""
+    return _masked(_draw(pool, config, labels, generator), config, generator)
+
+
+class _Drawn(NamedTuple):
+    boxes: Tensor  # (n, box, box, box)
+    own: Tensor | None  # the same shape: clean density of the box's own particle, where boxes are masked
+
+
+def _masked(drawn: _Drawn, config: SubtomogramConfig, generator: np.random.Generator) -> Tensor:
+    if drawn.own is None:
+        return drawn.boxes
+    return mask_boxes(drawn.boxes, draw_masks(drawn.own, config.mask_shares, config.mask_error_vox, generator))
+
+
+def _draw(
+    pool: SubtomogramPool,
+    config: SubtomogramConfig,
+    labels: npt.NDArray[np.int64],
+    generator: np.random.Generator,
+    *,
+    pairs: bool = False,
+) -> _Drawn:
+    """Boxes before their masks; with ``pairs`` the second half shares microscopes with the first."""
     edge, count = config.edge_vox, len(labels)
-    density = _arranged(pool, config, labels, generator)
+    density, own = _arranged(pool, config, labels, generator)
     fill = torch.from_numpy(generator.uniform(*config.fill, size=count).astype(np.float32))
     drawn = draw_microscopes(
         min(config.microscopes, count), (edge, edge, edge), config.voxel_size, config.imaging, generator
     )
     which = generator.integers(len(drawn), size=count)
+    if pairs:
+        which, fill = np.tile(which[: count // 2], 2), fill[: count // 2].repeat(2)
     particle = (transmitted(drawn.signal, pool.power) * pool.particle_variance)[torch.from_numpy(which)]
     # a tomogram filled to a share f has the mean f and about the variance f of its particles
     noisy = image(
@@ -82,13 +151,16 @@ def draw_boxes(
         generator=generator,
     )
     inner = slice(config.margin_vox, config.margin_vox + config.box_vox)
-    return noisy[:, inner, inner, inner].contiguous()
+    return _Drawn(
+        noisy[:, inner, inner, inner].contiguous(),
+        None if config.mask_shares.none == 1 else own[:, inner, inner, inner],
+    )
 
 
 def _arranged(
     pool: SubtomogramPool, config: SubtomogramConfig, labels: npt.NDArray[np.int64], generator: np.random.Generator
-) -> Tensor:
-    """(n, edge, edge, edge) clean boxes: the particle near the middle, neighbours around it."""
+) -> tuple[Tensor, Tensor]:
+    """(n, edge, edge, edge) clean boxes: the particle near the middle, neighbours around it; and without those."""
     edge = config.edge_vox
     boxes = torch.zeros((len(labels), edge, edge, edge))
     rendered: list[tuple[Tensor, float]] = []
@@ -106,6 +178,7 @@ def _arranged(
             _paste_membrane(box, pool, whole + near, generator)
         elif NUISANCES[kind] == "gold":
             paste(box, pool.beads[int(generator.integers(len(pool.beads)))], whole + near)
+    alone = boxes.clone()
     for box, label in zip(boxes, labels, strict=True):
         own = pool.templates[int(label)].radius_vox if label < len(pool.templates) else generator.uniform(4, 10)
         for _ in range(int(generator.integers(config.neighbours + 1)) if rendered else 0):
@@ -115,7 +188,7 @@ def _arranged(
             paste(box, cube, whole + _on_sphere(distance, generator))
         if label < len(pool.templates) and generator.random() < config.membrane_probability:
             _paste_membrane(box, pool, whole + _on_sphere(own + 3.0, generator), generator)
-    return boxes
+    return boxes, alone
 
 
 def _paste_membrane(

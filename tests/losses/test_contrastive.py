@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cryoembed.losses.contrastive import nt_xent, supervised_contrastive
+from cryoembed.losses.contrastive import contrastive_margin, nt_xent, supervised_contrastive
 
 
 def naive_nt_xent(a: torch.Tensor, b: torch.Tensor, temperature: float) -> float:
@@ -91,3 +91,32 @@ def test_losses_are_float32_under_autocast() -> None:
 def test_a_temperature_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="temperature"):
         nt_xent(torch.eye(2), torch.eye(2), temperature=0.0)
+
+
+def test_margin_loss_of_known_pairs() -> None:
+    e1, e2 = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    together, apart = torch.tensor([True]), torch.tensor([False])
+    assert contrastive_margin(e1, e2, together).item() == pytest.approx(2)  # d = sqrt 2 on the unit sphere
+    assert contrastive_margin(e1, e2, apart).item() == 0
+    assert contrastive_margin(e1, e2, apart, margin=2.0).item() == pytest.approx((2 - 2**0.5) ** 2)
+    assert contrastive_margin(e1, e1, apart).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_margin_loss_equals_equation_17_written_out() -> None:
+    a, b, same = torch.randn(6, 4), torch.randn(6, 4), torch.tensor([True, False] * 3)
+    expected = 0.0
+    for x, y, together in zip(a.double(), b.double(), same.tolist(), strict=True):
+        d = float((x / x.norm() - y / y.norm()).norm())
+        expected += d**2 if together else max(0.0, 1.3 - d) ** 2
+    assert contrastive_margin(a, b, same, margin=1.3).item() == pytest.approx(expected / 6, rel=1e-5)
+
+
+def test_margin_loss_of_equal_vectors_has_a_finite_gradient() -> None:
+    a = torch.ones(2, 3, requires_grad=True)
+    contrastive_margin(a, torch.ones(2, 3), torch.tensor([True, False])).backward()
+    assert torch.isfinite(a.grad).all()
+
+
+def test_a_margin_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="margin"):
+        contrastive_margin(torch.eye(2), torch.eye(2), torch.tensor([True, True]), margin=0.0)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
+from cryoembed.io.mrc import write_mrc
 from cryoembed.models.checkpoint import load_weights
 from cryoembed.recipes import training_run
 from cryoembed.recipes.pretrain import PretrainConfig, pretrain
@@ -39,7 +41,16 @@ def tiny(name: str, out: Path, *more: str) -> PretrainConfig:
     return load_config(PretrainConfig, CONFIGS / f"{name}.yaml", overrides)
 
 
-@pytest.mark.parametrize("name", ["pretrain_dense_simsiam_small", "pretrain_simsiam", "pretrain_contrastive_small"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pretrain_dense_simsiam_small",
+        "pretrain_simsiam",
+        "pretrain_simsiam_small",
+        "pretrain_simclr_small",
+        "pretrain_contrastive_small",
+    ],
+)
 def test_every_method_writes_weights_that_load(tmp_path: Path, name: str) -> None:
     line = pretrain(tiny(name, tmp_path / "run"))
     assert "for 3 steps" in line
@@ -203,3 +214,97 @@ def test_the_shipped_stream_fits_the_shipped_trainings_and_shows_what_simulate_w
     scene = simulated_scene(config.data, config.stream, 1)
     sample = simulate_sample(config.stream, 1)
     assert np.array_equal(scene.foreground, sample.macromolecule_mask())
+
+
+def test_refinement_starts_from_the_pretraining_and_says_so(tmp_path: Path) -> None:
+    pretrain(tiny("pretrain_simsiam_small", tmp_path / "before", "half=false"))
+    weights = tmp_path / "before" / "weights.safetensors"
+    start = load_weights(weights)
+    frozen = ["train.learning_rate=1e-12", "train.weight_decay=0", "half=false"]
+    pretrain(tiny("pretrain_refine_small", tmp_path / "run", f"weights={weights}", *frozen))
+    refined = load_weights(tmp_path / "run" / "weights.safetensors")
+    kernel = "backbone.stem.0.weight"
+    assert torch.allclose(refined.module.state_dict()[kernel], start.module.state_dict()[kernel], atol=1e-9)
+    assert f"from simsiam_small ({start.model_hash})" in refined.card.description
+
+
+def test_any_method_may_start_from_weights(tmp_path: Path) -> None:
+    pretrain(tiny("pretrain_simsiam_small", tmp_path / "before"))
+    weights = f"weights={tmp_path / 'before' / 'weights.safetensors'}"
+    for name, more in (("with", [weights]), ("without", [])):
+        pretrain(tiny("pretrain_contrastive_small", tmp_path / name, *more))
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("with", "without")]
+    assert files[0] != files[1]
+
+
+def test_refinement_without_fitting_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="refine starts from a pretraining"):
+        tiny("pretrain_refine_small", tmp_path / "run", "weights=null")
+    with pytest.raises(InputError, match="do not exist"):
+        pretrain(tiny("pretrain_refine_small", tmp_path / "run", f"weights={tmp_path / 'no.safetensors'}"))
+    pretrain(tiny("pretrain_simsiam_small", tmp_path / "other", "network.embedding_dim=32"))
+    weights = f"weights={tmp_path / 'other' / 'weights.safetensors'}"
+    with pytest.raises(InputError, match="other settings of network or input"):
+        pretrain(tiny("pretrain_refine_small", tmp_path / "run", weights))
+
+
+WARP = "warp={turns: true, zoom: [0.95, 1.05], shift_vox: 0.5}"
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("pretrain_contrastive_small", WARP, "warp serves dense_simsiam"),
+        ("pretrain_contrastive_small", "share=image", "share serves"),
+        ("pretrain_dense_simsiam_small", "augment.crop_probability=0.5", "crop_probability serves boxes"),
+        ("pretrain_contrastive_small", "real={}", "real needs files"),
+        ("pretrain_contrastive_small", "data.mask_shares={hull: 1}", "sum to 2"),
+    ],
+)
+def test_options_that_do_not_fit_the_method_are_refused(tmp_path: Path, name: str, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny(name, tmp_path / "run", override)
+
+
+def test_a_warp_needs_one_density_for_both_views_and_whole_strides(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one image for both views"):
+        tiny("pretrain_dense_simsiam_small", tmp_path / "run", WARP, "share=image")
+    with pytest.raises(InputError, match="cannot be warped"):
+        tiny("pretrain_dense_simsiam_small", tmp_path / "run", WARP, f"dataset={tmp_path}")
+    with pytest.raises(InputError, match="multiples of the network's stride 2"):
+        tiny("pretrain_dense_simsiam_small", tmp_path / "run", WARP, "window_vox=11")
+
+
+def tomogram_file(folder: Path, name: str, seed: int) -> Path:
+    volume = 0.3 * np.random.default_rng(seed).standard_normal((24, 40, 40)).astype(np.float32)
+    for z, y, x in np.random.default_rng(0).integers(3, 20, size=(12, 3)):
+        volume[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2] += 1
+    write_mrc(folder / name, volume, 10.0)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("pretrain_contrastive_small", []),
+        ("pretrain_simclr_small", []),
+        ("pretrain_simsiam_small", ["data.mask_shares={none: 0.4, hull: 0.3, strict: 0.3}"]),
+        ("pretrain_dense_simsiam_small", []),
+        ("pretrain_dense_simsiam_small", [WARP]),
+    ],
+)
+def test_real_tomograms_join_every_method_and_same_seed_gives_the_same_file(tmp_path, name, extra) -> None:
+    even, odd, whole = (
+        tomogram_file(tmp_path, f"{part}.mrc", seed) for seed, part in enumerate(("even", "odd", "one"))
+    )
+    real = f"real={{halves: [[{even}, {odd}]], tomograms: [{whole}], contrast: bright}}"
+    files = []
+    for run, workers in (("one", 0), ("two", 2)):
+        pretrain(tiny(name, tmp_path / run, real, *extra, f"train.workers={workers}"))
+        files.append((tmp_path / run / "weights.safetensors").read_bytes())
+        assert not list((tmp_path / run).glob(".scratch*"))
+    assert files[0] == files[1]
+    card = load_weights(tmp_path / "one" / "weights.safetensors").card
+    assert "2 real tomograms without labels, 25% of each batch" in card.training_data
+    pretrain(tiny(name, tmp_path / "none", *extra))
+    assert (tmp_path / "none" / "weights.safetensors").read_bytes() != files[0]

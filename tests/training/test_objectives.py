@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from cryoembed.losses.contrastive import nt_xent
+from cryoembed.losses.cosine import negative_cosine
 from cryoembed.models.build import build
 from cryoembed.models.config import BackboneConfig, SubtomogramNetworkConfig, VoxelNetworkConfig
+from cryoembed.training.collapse import COLLAPSED_BELOW
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.fit import fit
-from cryoembed.training.objectives.contrastive import Contrastive
+from cryoembed.training.objectives import siamese
+from cryoembed.training.objectives.contrastive import Contrastive, Refinement, SimCLR
 from cryoembed.training.objectives.heads import Heads
 from cryoembed.training.objectives.siamese import DenseSimSiam, SimSiam
 
@@ -103,3 +110,79 @@ def test_simsiam_reaches_every_part() -> None:
     batch = boxes(np.random.default_rng(0))
     SimSiam(network)({"view_a": batch["input"], "view_b": batch["input"]})["loss"].backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_refinement_draws_classes_together_and_pushes_rivals_beyond_the_margin(tmp_path: Path) -> None:
+    def triplets(generator: np.random.Generator, number: int = 0) -> dict[str, Tensor]:
+        drawn = boxes(generator)
+        order = torch.tensor([0, 3, 6, 9, 1, 4, 7, 10, 3, 0, 9, 6])  # anchors, positives, negatives
+        return {name: value[order] for name, value in drawn.items()}
+
+    torch.manual_seed(0)
+    network = build(SUBTOMOGRAM)
+    objective = Refinement(network, margin=1.0, temperature=0.1)
+    start = float(objective(triplets(np.random.default_rng(9)))["loss"])
+    config = TrainConfig(steps=30, learning_rate=0.01, precision="fp32", device="cpu")
+    fit(objective, triplets, config, folder=tmp_path)
+    assert float(objective(triplets(np.random.default_rng(9)))["loss"]) < 0.5 * start
+
+
+def test_simclr_loss_falls(tmp_path: Path) -> None:
+    def views(generator: np.random.Generator, number: int = 0) -> dict[str, Tensor]:
+        drawn = boxes(generator)["input"][torch.tensor([0, 3, 6, 9, 1, 4, 7, 10])]
+        return {"view_a": drawn[:4], "view_b": drawn[4:]}
+
+    torch.manual_seed(0)
+    objective = SimCLR(build(SUBTOMOGRAM), temperature=0.2)
+    start = float(objective(views(np.random.default_rng(9)))["loss"])
+    config = TrainConfig(steps=30, learning_rate=0.01, precision="fp32", device="cpu")
+    fit(objective, views, config, folder=tmp_path)
+    assert float(objective(views(np.random.default_rng(9)))["loss"]) < start - 0.2
+
+
+@pytest.mark.parametrize("kind", [Contrastive, partial(Refinement, margin=1.0)])
+def test_real_boxes_never_meet_labels(kind: Callable[..., torch.nn.Module]) -> None:
+    torch.manual_seed(0)
+    objective = kind(build(SUBTOMOGRAM), temperature=0.1, real_weight=2.0).eval()  # boxes do not meet in statistics
+    labelled = boxes(np.random.default_rng(0))
+    real = {"real_a": torch.randn(3, 1, 8, 8, 8), "real_b": torch.randn(3, 1, 8, 8, 8)}
+    alone, both = objective(labelled), objective(labelled | real)
+    torch.testing.assert_close(both["labelled"], alone["loss"])
+    torch.testing.assert_close(both["purity"], alone["purity"])
+    torch.testing.assert_close(both["loss"], both["labelled"] + 2 * both["real"])
+    assert len(both["embeddings"]) == len(labelled["input"])
+    network = objective.network
+    expected = nt_xent(network.project(real["real_a"]), network.project(real["real_b"]), temperature=0.1)
+    torch.testing.assert_close(both["real"], expected.detach())
+
+
+def test_dense_simsiam_with_affine_maps_equals_regions_where_nothing_was_warped() -> None:
+    torch.manual_seed(0)
+    objective = DenseSimSiam(build(VOXEL.model_copy(update={"heads": ()})))
+    views = {"view_a": torch.randn(2, 1, 12, 12, 12), "view_b": torch.randn(2, 1, 12, 12, 12)}
+    regions = {"overlap_a": torch.tensor([[[2, 12]] * 3] * 2), "overlap_b": torch.tensor([[[0, 10]] * 3] * 2)}
+    affine = torch.cat([torch.eye(3), torch.full((3, 1), -2.0)], dim=1).double()[None].repeat(2, 1, 1)
+    one, two = objective(views | regions), objective(views | {"corresponds": affine})
+    for name in ("loss", "global", "dense", "level"):
+        torch.testing.assert_close(one[name], two[name])
+
+
+def test_simsiam_without_predictor_and_stop_gradient_is_flagged_as_collapsed(tmp_path, monkeypatch, caplog) -> None:
+    def both_ways(predicted_a: Tensor, projected_a: Tensor, predicted_b: Tensor, projected_b: Tensor) -> Tensor:
+        return (negative_cosine(predicted_a, projected_b) + negative_cosine(predicted_b, projected_a)) / 2
+
+    def views(generator: np.random.Generator, number: int = 0) -> dict[str, Tensor]:
+        noise = generator.standard_normal((2, 24, 1, 8, 8, 8), dtype=np.float32)
+        return {"view_a": torch.from_numpy(noise[0]), "view_b": torch.from_numpy(noise[1])}
+
+    torch.manual_seed(0)
+    network = build(SUBTOMOGRAM)
+    network.predictor = torch.nn.Identity()
+    network.projector[-1] = torch.nn.Identity()  # its batch normalisation would centre vectors, a guard of its own
+    monkeypatch.setattr(siamese, "symmetric_loss", both_ways)
+    config = TrainConfig(steps=40, learning_rate=0.02, precision="fp32", device="cpu", log_every=5)
+    result = fit(SimSiam(network), views, config, folder=tmp_path)
+    spreads = [json.loads(line)["spread"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert result.metrics["loss"] < -0.99
+    assert spreads[0] > COLLAPSED_BELOW > spreads[-1]
+    assert "embeddings have collapsed" in caplog.text

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 
 from cryoembed.errors import InputError
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.dense import draw_targets, draw_view_pairs
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scene, clean_scene
+from cryoembed.views.warp import WarpConfig
 
 CONFIG = SceneConfig(
     scenes=1,
@@ -87,3 +89,53 @@ def test_scene_that_cannot_teach_is_refused() -> None:
         clean_scene(empty[:20], empty[:20].astype(np.int32), CONFIG)
     with pytest.raises(ValueError, match="does not fit"):
         SceneConfig(shape_zyx=(32, 64, 64), crop_vox=32)
+
+
+SHARP = {"clean_probability": 1.0, "contrast_gain": (1.0, 1.0), "clip_sigma": (50.0, 50.0)}
+
+
+def draw(config: SceneConfig, *, seed: int = 1, **more: object) -> dict[str, torch.Tensor]:
+    generator = np.random.default_rng(seed)
+    options = {"batch": 6, "window_vox": 8, "min_overlap": 0.3, "stride": 2, **more}
+    return draw_view_pairs([planted()], config, NO_CHANGE, generator, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("zoom", [(1.0, 1.0), (0.95, 1.05)])
+def test_warped_views_show_the_same_where_the_map_says(zoom: tuple[float, float]) -> None:
+    config = CONFIG.model_copy(update={"imaging": CONFIG.imaging.model_copy(update=SHARP)})
+    batch = draw(config, batch=12, warp=WarpConfig(turns=True, zoom=zoom))
+    p = np.argwhere(np.ones((8, 8, 8)))
+    agreements = []
+    for a, b, affine in zip(batch["view_a"], batch["view_b"], batch["corresponds"].numpy(), strict=True):
+        q = p @ affine[:, :3].T + affine[:, 3]
+        shown = np.all((q >= 0) & (q <= 7), axis=1)
+        here, there = a[0].numpy()[tuple(p[shown].T)], map_coordinates(b[0].numpy(), q[shown].T, order=1)
+        if here.std() > 0.5:  # some particle in it
+            agreements.append(np.corrcoef(here, there)[0, 1])
+    assert len(agreements) >= 4
+    assert min(agreements) > 0.8
+
+
+def test_the_wedge_of_a_turned_view_stays_along_the_beam() -> None:
+    update = {"snr": (0.01, 0.02), "tilt_max_deg": (40.0, 40.0), "axis_jitter_deg": 0.0, "clip_sigma": (50.0, 50.0)}
+    config = CONFIG.model_copy(update={"margin_vox": 0, "imaging": CONFIG.imaging.model_copy(update=update)})
+    batch = draw(config, window_vox=16, min_overlap=1.0, stride=16, warp=WarpConfig(turns=True))
+    for view in ("view_a", "view_b"):
+        spectrum = torch.fft.fftn(batch[view][:, 0], dim=(1, 2, 3)).abs().mean(0)
+        assert spectrum[6, 0, 0] < 0.05 * spectrum[0, 6, 0]
+        assert spectrum[6, 0, 0] < 0.05 * spectrum[0, 0, 6]
+
+
+def test_what_views_share_is_what_was_asked() -> None:
+    shared = draw(CONFIG, window_vox=16, min_overlap=1.0, share="image")
+    assert torch.equal(shared["view_a"], shared["view_b"])
+    ranges = {"snr": (0.01, 0.02), "tilt_max_deg": (20.0, 70.0), "axis_jitter_deg": 30.0, "clip_sigma": (50.0, 50.0)}
+    config = CONFIG.model_copy(update={"margin_vox": 0, "imaging": CONFIG.imaging.model_copy(update=ranges)})
+
+    def difference(share: str) -> float:
+        batch = draw(config, window_vox=16, min_overlap=1.0, share=share)
+        a, b = (torch.fft.rfftn(batch[f"view_{v}"], dim=(2, 3, 4)).abs() > 1e-2 for v in "ab")
+        assert not torch.equal(batch["view_a"], batch["view_b"])
+        return float((a != b).float().mean())
+
+    assert difference("microscope") < 0.02 < 0.1 < difference("nothing")

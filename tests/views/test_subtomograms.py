@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from scipy import ndimage
 from cryoembed.errors import InputError
 from cryoembed.simulate.density.phantoms import random_phantom
 from cryoembed.views.augment import AugmentConfig
-from cryoembed.views.rendering import fine_template, paste, render
+from cryoembed.views.masks import MaskShares
+from cryoembed.views.rendering import FineTemplate, fine_template, paste, render
 from cryoembed.views.subtomograms import (
     NUISANCES,
     SubtomogramConfig,
@@ -19,6 +22,7 @@ from cryoembed.views.subtomograms import (
     draw_box_pairs,
     draw_boxes,
     draw_classes,
+    draw_triplets,
 )
 
 CONFIG = SubtomogramConfig(box_vox=16, phantoms=6, mass_range_kda=(100, 400), seed=1)
@@ -112,3 +116,74 @@ def test_one_class_is_refused() -> None:
         build_pool(
             SubtomogramConfig.model_construct(**{**CONFIG.model_dump(), "phantoms": 1, "imaging": CONFIG.imaging})
         )
+
+
+def test_negatives_are_of_another_class_of_the_same_size() -> None:
+    wide = SubtomogramConfig(box_vox=16, phantoms=12, mass_range_kda=(80, 900), seed=2)
+    wide_pool = build_pool(wide)
+    assert len(set(wide_pool.size_classes)) > 1
+    batch = draw_triplets(wide_pool, wide, np.random.default_rng(0), batch=20)
+    anchors, positives, negatives = batch["label"].numpy().reshape(3, 20)
+    assert batch["input"].shape == (60, 1, 16, 16, 16)
+    assert np.array_equal(anchors, positives)
+    assert (anchors != negatives).all()
+    assert np.array_equal(wide_pool.size_classes[anchors], wide_pool.size_classes[negatives])
+    assert len(set(anchors)) > 5
+    assert not torch.equal(batch["input"][:20], batch["input"][20:40])
+
+
+def test_size_classes_are_the_five_of_the_thesis() -> None:
+    templates = tuple(FineTemplate(torch.zeros(1, 1, 1), 1.0, mass) for mass in (10, 39, 41, 199, 300, 700, 1001))
+    sizes = SubtomogramPool(templates, (), (), (), torch.zeros(1), 1.0).size_classes
+    assert sizes.tolist() == [0, 0, 1, 1, 2, 3, 4]
+
+
+def test_without_two_classes_of_a_size_nothing_can_be_refined(pool: SubtomogramPool) -> None:
+    two = replace(pool, templates=tuple(replace(pool.templates[0], mass_kda=mass) for mass in (100.0, 300.0)))
+    with pytest.raises(InputError, match="two classes of one size class"):
+        draw_triplets(two, CONFIG, np.random.default_rng(0), batch=2)
+
+
+OFF = AugmentConfig(noise_probability=0, low_pass_probability=0, high_pass_probability=0, mask_probability=0)
+
+
+def test_views_that_share_the_image_differ_by_augmentation_only(pool: SubtomogramPool) -> None:
+    same = draw_box_pairs(pool, CONFIG, OFF, np.random.default_rng(0), batch=3, share="image")
+    assert torch.equal(same["view_a"], same["view_b"])
+    noisy = draw_box_pairs(pool, CONFIG, AugmentConfig(), np.random.default_rng(0), batch=3, share="image")
+    assert not torch.equal(noisy["view_a"], noisy["view_b"])
+
+
+def test_views_that_share_the_microscope_lack_the_same_wedge(pool: SubtomogramPool) -> None:
+    ranges = {"snr": (0.01, 0.02), "tilt_max_deg": (20.0, 70.0), "axis_jitter_deg": 30.0, "clip_sigma": (50.0, 50.0)}
+    config = CONFIG.model_copy(update={"margin_vox": 0, "imaging": CONFIG.imaging.model_copy(update=ranges)})
+
+    def difference(share: str) -> float:
+        batch = draw_box_pairs(pool, config, OFF, np.random.default_rng(0), batch=8, share=share)
+        a, b = (torch.fft.rfftn(batch[f"view_{v}"], dim=(2, 3, 4)).abs() > 1e-2 for v in "ab")
+        return float((a != b).float().mean())
+
+    assert difference("microscope") < 0.02 < 0.1 < difference("nothing")
+
+
+def test_masked_boxes_hold_the_particle_and_zeros(pool: SubtomogramPool) -> None:
+    clean = CONFIG.imaging.model_copy(update={"clean_probability": 1.0, "clip_sigma": (1000.0, 1000.0)})
+    plain = CONFIG.model_copy(update={"imaging": clean, "neighbours": 4, "fill": (0.1, 0.1)})
+    strict = plain.model_copy(update={"mask_shares": MaskShares(none=0, strict=1), "mask_error_vox": 0.0})
+    labels = np.array([0, 1, 2, 3, 6])
+    whole, masked = (draw_boxes(pool, settings, labels, np.random.default_rng(0)) for settings in (plain, strict))
+    inside = masked != 0
+    assert torch.equal(masked[inside], whole[inside])  # the same draws, then masks
+    assert float(inside[:4].float().mean()) < 0.5
+    assert inside[4].all()  # background has no mask
+    for box, rest, kept in zip(masked[:4], whole[:4], inside[:4], strict=True):
+        assert float(box[kept].mean()) > float(rest[~kept].mean()) + 0.5
+
+
+def test_pairs_are_masked_and_cropped_last(pool: SubtomogramPool) -> None:
+    config = CONFIG.model_copy(update={"mask_shares": MaskShares(none=0, hull=1)})
+    crop = AugmentConfig(crop_probability=1.0, crop_share=(0.5, 0.5))
+    masked = draw_box_pairs(pool, config, AugmentConfig(), np.random.default_rng(0), batch=4)["view_a"]
+    both = draw_box_pairs(pool, config, crop, np.random.default_rng(0), batch=4)["view_a"]
+    assert torch.equal(both[both != 0], masked[both != 0])
+    assert float((both != 0).float().mean()) < float((masked != 0).float().mean())

@@ -1,12 +1,17 @@
-"""Objectives that push vectors apart: classes of phantoms and structures, or pairs."""
+"""Objectives that push vectors apart: classes of phantoms and structures, or pairs.
+
+Label-free boxes of real tomograms (``real_a``, ``real_b``) go through the network with the labelled ones, so that both
+share batch statistics, but meet only each other in a loss of their own.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from cryoembed.losses.contrastive import supervised_contrastive
+from cryoembed.losses.contrastive import contrastive_margin, nt_xent, supervised_contrastive
 from cryoembed.models.simsiam import SubtomogramNetwork
-from cryoembed.training.objectives.terms import Terms
+from cryoembed.training.objectives.terms import Terms, detached
 
 
 class Contrastive(nn.Module):
@@ -15,15 +20,72 @@ class Contrastive(nn.Module):
     ``purity`` is the share of boxes whose nearest other box in the batch is of their class.
     """
 
+    def __init__(self, network: SubtomogramNetwork, *, temperature: float, real_weight: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature, self.real_weight = temperature, real_weight
+
+    def forward(self, batch: Terms) -> Terms:
+        vectors, real = _projected(self.network, batch)
+        loss = supervised_contrastive(vectors, batch["label"], temperature=self.temperature)
+        terms = _with_real(loss, real, temperature=self.temperature, weight=self.real_weight)
+        return {**terms, "embeddings": vectors.detach(), "purity": _purity(vectors, batch["label"])}
+
+
+class Refinement(nn.Module):
+    """Equations 17 and 18 of the thesis over anchors, others of their class, and others of their size.
+
+    ``input`` holds anchors, positives and negatives, a third each.
+    """
+
+    def __init__(
+        self, network: SubtomogramNetwork, *, margin: float, temperature: float, real_weight: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.margin, self.temperature, self.real_weight = margin, temperature, real_weight
+
+    def forward(self, batch: Terms) -> Terms:
+        vectors, real = _projected(self.network, batch)
+        anchors, positives, negatives = vectors.chunk(3)
+        same = torch.arange(2 * len(anchors), device=vectors.device) < len(anchors)
+        loss = contrastive_margin(anchors.repeat(2, 1), torch.cat([positives, negatives]), same, margin=self.margin)
+        terms = _with_real(loss, real, temperature=self.temperature, weight=self.real_weight)
+        return {**terms, "embeddings": vectors.detach(), "purity": _purity(vectors, batch["label"])}
+
+
+class SimCLR(nn.Module):
+    """NT-Xent between two views of each subtomogram (Chen et al. 2020), no predictor."""
+
     def __init__(self, network: SubtomogramNetwork, *, temperature: float) -> None:
         super().__init__()
         self.network = network
         self.temperature = temperature
 
     def forward(self, batch: Terms) -> Terms:
-        vectors = self.network.project(batch["input"])
-        loss = supervised_contrastive(vectors, batch["label"], temperature=self.temperature)
-        return {"loss": loss, "embeddings": vectors.detach(), "purity": _purity(vectors, batch["label"])}
+        vectors = self.network.project(torch.cat([batch["view_a"], batch["view_b"]]))
+        return {"loss": nt_xent(*vectors.chunk(2), temperature=self.temperature), "embeddings": vectors.detach()}
+
+
+Pair = tuple[Tensor, Tensor]
+
+
+def _projected(network: SubtomogramNetwork, batch: Terms) -> tuple[Tensor, Pair | None]:
+    """Vectors of the labelled boxes, and of both views of the real ones where there are any."""
+    if "real_a" not in batch:
+        return network.project(batch["input"]), None
+    vectors = network.project(torch.cat([batch["input"], batch["real_a"], batch["real_b"]]))
+    count = len(batch["input"])
+    first, second = vectors[count:].chunk(2)
+    return vectors[:count], (first, second)
+
+
+def _with_real(loss: Tensor, real: Pair | None, *, temperature: float, weight: float) -> Terms:
+    """``loss``, and its two parts for the log where there are real boxes."""
+    if real is None:
+        return {"loss": loss}
+    apart = nt_xent(*real, temperature=temperature)
+    return {"loss": loss + weight * apart, **detached({"labelled": loss, "real": apart})}
 
 
 def _purity(vectors: Tensor, labels: Tensor) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from cryoembed.losses.correspondence import corresponding_loss
 from cryoembed.losses.cosine import overlap_loss, symmetric_loss, total_loss
 from cryoembed.models.dense_simsiam import VoxelNetwork
+from cryoembed.models.projector import Projection
 from cryoembed.models.simsiam import SubtomogramNetwork
 from cryoembed.training.objectives.terms import Terms, detached
 
@@ -22,22 +26,11 @@ class DenseSimSiam(nn.Module):
 
     def forward(self, batch: Terms) -> Terms:
         a, b = self.network(batch["view_a"]), self.network(batch["view_b"])
-        regions = batch["overlap_a"].cpu(), batch["overlap_b"].cpu()
-        levels = [
-            overlap_loss(
-                a.levels[stride].predicted,
-                a.levels[stride].projected,
-                b.levels[stride].predicted,
-                b.levels[stride].projected,
-                *regions,
-                stride=stride,
-            )
-            for stride in a.levels
-        ]
+        compare = _compared(batch)
         terms = total_loss(
             symmetric_loss(a.whole.predicted, a.whole.projected, b.whole.predicted, b.whole.projected),
-            overlap_loss(a.dense.predicted, a.dense.projected, b.dense.predicted, b.dense.projected, *regions),
-            levels,
+            compare(a.dense, b.dense, 1),
+            [compare(a.levels[stride], b.levels[stride], stride) for stride in a.levels],
         )
         logged = {"global": terms.whole, "dense": terms.dense, "level": terms.levels}
         return {"loss": terms.total, "embeddings": _some_voxels(a.dense.projected), **detached(logged)}
@@ -54,6 +47,19 @@ class SimSiam(nn.Module):
         a, b = self.network(batch["view_a"]), self.network(batch["view_b"])
         loss = symmetric_loss(a.predicted, a.projected, b.predicted, b.projected)
         return {"loss": loss, "embeddings": torch.cat([a.projected, b.projected]).detach()}
+
+
+def _compared(batch: Terms) -> Callable[[Projection, Projection, int], Tensor]:
+    """The loss between maps of both views at a stride, over what both show: a region, or an affine map."""
+    if "corresponds" in batch:
+        corresponds = batch["corresponds"].cpu()
+        return lambda a, b, stride: corresponding_loss(
+            a.predicted, a.projected, b.predicted, b.projected, corresponds, stride=stride
+        )
+    regions = batch["overlap_a"].cpu(), batch["overlap_b"].cpu()
+    return lambda a, b, stride: overlap_loss(
+        a.predicted, a.projected, b.predicted, b.projected, *regions, stride=stride
+    )
 
 
 def _some_voxels(maps: Tensor) -> Tensor:
