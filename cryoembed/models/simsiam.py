@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from cryoembed.models.backbone import Backbone, global_average
 from cryoembed.models.config import SubtomogramNetworkConfig
+from cryoembed.models.encoder import SubtomogramEncoder
 from cryoembed.models.projector import Projection, vector_predictor, vector_projector
 
 
-class SubtomogramNetwork(nn.Module):
+class SubtomogramNetwork(SubtomogramEncoder):
     """Backbone, global average pooling, projector; the predictor serves training only."""
 
     def __init__(self, config: SubtomogramNetworkConfig) -> None:
@@ -33,17 +33,9 @@ class SubtomogramNetwork(nn.Module):
         """Return the mean of the last stage over the box, in float32."""
         return global_average(self.backbone(standardised(x))[-1])
 
-    def project(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
-        """Return the projector's output for boxes, not normalised."""
-        return cast(Tensor, self.projector(self.pool(x).to(next(self.projector.parameters()).dtype)))
-
     def predict(self, projected: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
         """Return what the predictor makes of projected vectors."""
         return cast(Tensor, self.predictor(projected))
-
-    def embed(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
-        """Return the L2-normalised float32 embedding of boxes, as the EmbeddingStore keeps it."""
-        return F.normalize(self.project(x).float(), dim=1)
 
 
 def standardised(x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b 1 z y x"]:

@@ -13,10 +13,19 @@ from pydantic import Field, model_validator
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.models.build import build
-from cryoembed.models.config import ModelCard, NetworkConfig, SubtomogramNetworkConfig, VoxelNetworkConfig
+from cryoembed.models.checkpoint import load_weights, start_from
+from cryoembed.models.config import (
+    MaskedAutoencoderConfig,
+    ModelCard,
+    NetworkConfig,
+    SubtomogramEncoderConfig,
+    VoxelNetworkConfig,
+)
 from cryoembed.models.dense_simsiam import VoxelNetwork
+from cryoembed.models.encoder import SubtomogramEncoder
 from cryoembed.models.receptive import total_stride
 from cryoembed.models.simsiam import SubtomogramNetwork
+from cryoembed.models.vit import MaskedAutoencoder
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import Stream, check_stream, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
@@ -24,9 +33,11 @@ from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Draw
 from cryoembed.training.objectives.contrastive import Contrastive
+from cryoembed.training.objectives.masked_autoencoder import Reconstruction
 from cryoembed.training.objectives.siamese import DenseSimSiam, SimSiam
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.dense import draw_view_pairs
+from cryoembed.views.masking import draw_masked
 from cryoembed.views.pool import RESOLUTION_PER_VOXEL, RollingPool, SubtomogramConfig, SubtomogramPool, build_pool
 from cryoembed.views.rendering import OVERSAMPLING
 from cryoembed.views.rolling import Fixed
@@ -34,6 +45,12 @@ from cryoembed.views.scenes import SceneConfig
 from cryoembed.views.structures import load_structures
 from cryoembed.views.subtomograms import draw_box_pairs, draw_classes
 
+NETWORKS = {  # network kinds that each method trains
+    "dense_simsiam": ("dense_simsiam",),
+    "simsiam": ("simsiam",),
+    "contrastive": ("simsiam", "vit"),
+    "mae": ("vit",),
+}
 Data = Annotated[SceneConfig | SubtomogramConfig, Field(discriminator="kind")]
 
 
@@ -41,8 +58,9 @@ class PretrainConfig(Config):
     """Settings of `pretrain`."""
 
     name: str = Field("pretrained", description="what the model card calls the network")
-    method: Literal["dense_simsiam", "simsiam", "contrastive"]
+    method: Literal["dense_simsiam", "simsiam", "contrastive", "mae"]
     network: NetworkConfig
+    weights: Path | None = Field(None, description="start from these; layers of another shape stay new")
     input: InputConfig = InputConfig()
     data: Data
     dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
@@ -50,11 +68,13 @@ class PretrainConfig(Config):
     stream: Stream = Field(None, description="settings of simulate (or their file): endless samples, no disk")
     structures: tuple[StructureSpec, ...] = Field((), description="maps or models that join the phantoms")
     augment: AugmentConfig = AugmentConfig()
-    batch: int = Field(4, ge=2, description="crops (dense_simsiam), particles (simsiam), classes (contrastive)")
+    batch: int = Field(4, ge=2, description="crops (dense_simsiam), particles (simsiam, mae), classes (contrastive)")
     views: int = Field(4, ge=2, description="boxes per class (contrastive)")
     window_vox: int = Field(48, ge=8, description="edge of the two windows in a crop (dense_simsiam)")
     min_overlap: float = Field(0.5, gt=0, le=1, description="share of a window that the other shows, too")
     temperature: float = Field(0.1, gt=0, description="contrastive")
+    mask_ratio: float = Field(0.75, gt=0, lt=1, description="share of patches hidden from the encoder (mae)")
+    normalised_target: bool = Field(False, description="patches to predict have mean 0 and s.d. 1 each (mae)")
     train: TrainConfig = TrainConfig()
     half: bool = Field(True, description="store kernels as float16")
     out: Path | None = Field(None, description="experiment folder; a checkpoint in it is resumed")
@@ -62,13 +82,15 @@ class PretrainConfig(Config):
     @model_validator(mode="after")
     def _method_fits(self) -> PretrainConfig:
         dense = self.method == "dense_simsiam"
-        if dense != isinstance(self.network, VoxelNetworkConfig) or dense != isinstance(self.data, SceneConfig):
-            kinds = (
-                "network.kind dense_simsiam and data.kind scenes"
-                if dense
-                else "network.kind simsiam and data.kind subtomograms"
-            )
-            raise ValueError(f"method {self.method} needs {kinds}")
+        kinds = NETWORKS[self.method]
+        if self.network.kind not in kinds or dense != isinstance(self.data, SceneConfig):
+            data = "scenes" if dense else "subtomograms"
+            raise ValueError(f"method {self.method} needs network.kind {' or '.join(kinds)} and data.kind {data}")
+        if self.method == "mae" and isinstance(self.network, MaskedAutoencoderConfig):
+            if self.network.decoder is None:
+                raise ValueError("method mae reconstructs patches: network.decoder must be given")
+            if self.network.projector:
+                raise ValueError("method mae trains no projector: network.projector must be false")
         if self.input.scale != "zscore":
             raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
         if self.data.voxel_size != self.input.voxel_size:
@@ -79,14 +101,14 @@ class PretrainConfig(Config):
             raise ValueError(f"window_vox {self.window_vox} is larger than data.crop_vox {self.data.crop_vox}")
         if (
             isinstance(self.data, SubtomogramConfig)
-            and isinstance(self.network, SubtomogramNetworkConfig)
+            and isinstance(self.network, SubtomogramEncoderConfig)
             and self.data.box_vox != self.network.box_vox
         ):
             raise ValueError(f"data.box_vox {self.data.box_vox} differs from network.box_vox {self.network.box_vox}")
         if not dense and (self.dataset is not None or self.stream is not None):
             raise ValueError(
-                "dataset and stream serve dense_simsiam; simsiam and contrastive draw subtomograms of structures and "
-                "phantoms (data.refresh_every makes those endless)"
+                "dataset and stream serve dense_simsiam; other methods draw subtomograms of structures and phantoms "
+                "(data.refresh_every makes those endless)"
             )
         if isinstance(self.data, SceneConfig):
             check_stream(self.data, self.stream, self.dataset)
@@ -105,13 +127,18 @@ def pretrain(config: PretrainConfig) -> str:
         raise InputError("pretrain: give an experiment folder with --out")
     torch.manual_seed(config.train.seed)
     network = build(config.network)
+    start = ""
+    if config.weights is not None:
+        first = load_weights(config.weights)
+        start_from(network, first.module)
+        start = f", from {first.card.name} ({first.model_hash})"
     with _drawing(config) as draw:
         result = run_training(_objective(network, config), draw, config, config.train, config.out)
     card = ModelCard(
         name=config.name,
         network=config.network,
         input=config.input,
-        description=f"{config.method}, seed {config.train.seed}",
+        description=f"{config.method}, seed {config.train.seed}{start}",
         training_data=training_summary(config.data, config.dataset, config.stream),
         recipe="pretrain",
     )
@@ -121,9 +148,13 @@ def pretrain(config: PretrainConfig) -> str:
 def _objective(network: torch.nn.Module, config: PretrainConfig) -> torch.nn.Module:
     if isinstance(network, VoxelNetwork):
         return DenseSimSiam(network)
-    assert isinstance(network, SubtomogramNetwork)  # build gives one of the two
+    if config.method == "mae":
+        assert isinstance(network, MaskedAutoencoder)  # checked by the config, as below
+        return Reconstruction(network, normalised_target=config.normalised_target)
     if config.method == "simsiam":
+        assert isinstance(network, SubtomogramNetwork)
         return SimSiam(network)
+    assert isinstance(network, SubtomogramEncoder)
     return Contrastive(network, temperature=config.temperature)
 
 
@@ -158,6 +189,11 @@ def _drawing(config: PretrainConfig) -> Iterator[Draw]:
         if config.method == "simsiam":
             yield lambda generator, number: draw_box_pairs(
                 pool.at(number), data, config.augment, generator, batch=config.batch
+            )
+        elif isinstance(config.network, MaskedAutoencoderConfig) and config.method == "mae":
+            patches = config.network.patches
+            yield lambda generator, number: draw_masked(
+                pool.at(number), data, generator, batch=config.batch, patches=patches, mask_ratio=config.mask_ratio
             )
         else:
             yield lambda generator, number: draw_classes(

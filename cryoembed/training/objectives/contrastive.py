@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from cryoembed.losses.contrastive import supervised_contrastive
-from cryoembed.models.simsiam import SubtomogramNetwork
+from cryoembed.models.encoder import SubtomogramEncoder
 from cryoembed.training.objectives.terms import Terms
 
 
@@ -15,7 +15,7 @@ class Contrastive(nn.Module):
     ``purity`` is the share of boxes whose nearest other box in the batch is of their class.
     """
 
-    def __init__(self, network: SubtomogramNetwork, *, temperature: float) -> None:
+    def __init__(self, network: SubtomogramEncoder, *, temperature: float) -> None:
         super().__init__()
         self.network = network
         self.temperature = temperature
