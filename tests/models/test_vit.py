@@ -105,6 +105,15 @@ def test_the_vector_is_the_mean_token_of_length_one_whatever_scale_and_offset(
     torch.testing.assert_close(network.embed(7 * boxes - 3), vectors, atol=1e-5, rtol=0)
 
 
+def test_predictions_under_bf16_autocast_are_nearly_those_in_float32(
+    network: MaskedAutoencoder, boxes: torch.Tensor
+) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = network(boxes, VISIBLE).float()
+    exact = network(boxes, VISIBLE)
+    assert torch.cosine_similarity(fast.flatten(), exact.flatten(), dim=0) > 0.999
+
+
 def test_with_a_projector_the_vector_has_its_width(boxes: torch.Tensor) -> None:
     network = build(TINY.model_copy(update={"projector": True, "embedding_dim": 5, "decoder": None})).eval()
     assert network.embed(boxes).shape == (2, 5)
