@@ -76,7 +76,7 @@ def pretrain(
     device: Device = None,
     overrides: Overrides = None,
 ) -> None:
-    """Train a network without labels: dense_simsiam | simsiam | contrastive."""
+    """Train a network without labels: dense_simsiam | simsiam | contrastive | mae."""
     _run("pretrain", "PretrainConfig", {"out": out, "stream": stream, "train.device": device}, config, overrides)
 
 

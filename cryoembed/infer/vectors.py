@@ -16,8 +16,8 @@ from torch import Tensor
 from cryoembed.device import choose_device
 from cryoembed.errors import InputError
 from cryoembed.infer.device import Precision, agrees, choose_precision, exact_float32
+from cryoembed.models.encoder import SubtomogramEncoder
 from cryoembed.models.fold import fold_batchnorm
-from cryoembed.models.simsiam import SubtomogramNetwork
 
 Boxes = npt.NDArray[Any]  # (n, box, box, box)
 Vectors = npt.NDArray[np.float32]  # (n, d)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def embed_boxes(
-    model: SubtomogramNetwork,
+    model: SubtomogramEncoder,
     boxes: Boxes | Iterable[Boxes],
     *,
     device: str = "auto",
@@ -43,7 +43,7 @@ def embed_boxes(
     Parameters
     ----------
     model
-        The subtomogram network; it is not changed.
+        A subtomogram encoder of any kind; it is not changed.
     boxes
         (n, box, box, box) with particles bright, as the model card says, or an iterator of such arrays, which are read
         one after the other.
@@ -100,7 +100,7 @@ def _batches(arrays: Iterable[Boxes], batch: int, box_vox: int) -> Iterator[Tens
             yield torch.from_numpy(part)[:, None]
 
 
-def _network(model: SubtomogramNetwork, trial: Tensor, device: torch.device, dtype: torch.dtype) -> SubtomogramNetwork:
+def _network(model: SubtomogramEncoder, trial: Tensor, device: torch.device, dtype: torch.dtype) -> SubtomogramEncoder:
     """The folded network in the fastest form that agrees with the plain one on a few boxes."""
     trial = trial.to(device)
     reference = copy.deepcopy(model).to(device).eval().embed(trial)
@@ -115,7 +115,7 @@ def _network(model: SubtomogramNetwork, trial: Tensor, device: torch.device, dty
     return network
 
 
-def _embed(network: SubtomogramNetwork, boxes: Tensor, copies: Copies) -> Tensor:
-    boxes = boxes.to(next(network.backbone.parameters()).dtype).contiguous(memory_format=torch.channels_last_3d)
+def _embed(network: SubtomogramEncoder, boxes: Tensor, copies: Copies) -> Tensor:
+    boxes = boxes.to(next(network.backbone.parameters(), boxes).dtype).contiguous(memory_format=torch.channels_last_3d)
     vectors = torch.stack([network.embed(half_turned(boxes, axes)) for axes in HALF_TURNS[:copies]])
     return torch.nn.functional.normalize(vectors.mean(dim=0), dim=1)

@@ -67,15 +67,20 @@ class ShellConfig(Config):
         return self.shells * (self.shells + 1) // 2 * (self.degree + 1)
 
 
-class SubtomogramNetworkConfig(Config):
-    """SimSiam on subtomograms: a backbone, global pooling, a projector; one L2-normalised vector per box."""
+class SubtomogramEncoderConfig(Config):
+    """What `index` and `query` must know of any network that makes one L2-normalised vector per box."""
+
+    embedding_dim: int = Field(256, ge=4)
+    box_vox: int = Field(64, ge=8, description="cubic box in voxels of the model's voxel size")
+    mask: Literal["none", "hull", "strict"] = "none"
+
+
+class SubtomogramNetworkConfig(SubtomogramEncoderConfig):
+    """SimSiam on subtomograms: a backbone, global pooling, a projector."""
 
     kind: Literal["simsiam"] = "simsiam"
     backbone: BackboneConfig | None = Field(BackboneConfig(width=64, stem_stride=2), description="null: shells alone")
     shells: ShellConfig | None = Field(None, description="rotation-invariant features beside the backbone's")
-    embedding_dim: int = Field(256, ge=4)
-    box_vox: int = Field(64, ge=8, description="cubic box in voxels of the model's voxel size")
-    mask: Literal["none", "hull", "strict"] = "none"
 
     @model_validator(mode="after")
     def _something_to_pool(self) -> SubtomogramNetworkConfig:
@@ -90,7 +95,59 @@ class SubtomogramNetworkConfig(Config):
         return convolved + (self.shells.hidden if self.shells else 0)
 
 
-NetworkConfig = Annotated[VoxelNetworkConfig | SubtomogramNetworkConfig, Field(discriminator="kind")]
+class VitConfig(Config):
+    """A stack of pre-norm transformer blocks (Dosovitskiy et al. 2021) on tokens of one width."""
+
+    width: int = Field(192, ge=6, multiple_of=6, description="channels of a token: a sine and a cosine per axis")
+    depth: int = Field(6, ge=1, description="blocks")
+    heads: int = Field(4, ge=1)
+    mlp_ratio: int = Field(4, ge=1, description="hidden over token channels in a block's perceptron")
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> VitConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self
+
+
+class MaskedAutoencoderConfig(SubtomogramEncoderConfig):
+    """Masked autoencoder of a 3D vision transformer: the 3D-MAE that SaSi uses as its second backbone.
+
+    SaSi (section 4.2, table 3) says that it is VideoMAE scaled down to 3,573,772 parameters and that the vector of a
+    box of 24 voxels (section 4.3) has 6,912 numbers. It is silent on patch, width, depth, heads, decoder and mask ratio;
+    6,912 = 27 x 256 would be patches of 8 voxels and tokens of 256 channels. Here the mean of the tokens is taken
+    instead (He et al. 2022 pool globally, too), so that vectors fit a store; the rest follows He et al. 2022.
+    """
+
+    kind: Literal["vit"] = "vit"
+    patch_vox: int = Field(8, ge=2, description="edge of the cubic patches; divides box_vox")
+    encoder: VitConfig = VitConfig()
+    decoder: VitConfig | None = Field(
+        VitConfig(width=96, depth=2), description="for method mae only; null leaves it out"
+    )
+    projector: bool = Field(False, description="a trained head on the mean token makes the vectors (contrastive)")
+    embedding_dim: int = Field(192, ge=4)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> MaskedAutoencoderConfig:
+        if self.box_vox % self.patch_vox:
+            raise ValueError(f"box_vox {self.box_vox} is not divisible by patch_vox {self.patch_vox}")
+        if not self.projector and self.embedding_dim != self.encoder.width:
+            raise ValueError(
+                f"without a projector the vector is the mean token: embedding_dim {self.embedding_dim} must be "
+                f"encoder.width {self.encoder.width}"
+            )
+        return self
+
+    @property
+    def patches(self) -> int:
+        """Patches of a box."""
+        return int((self.box_vox // self.patch_vox) ** 3)
+
+
+NetworkConfig = Annotated[
+    VoxelNetworkConfig | SubtomogramNetworkConfig | MaskedAutoencoderConfig, Field(discriminator="kind")
+]
 
 
 class ModelCard(Config):

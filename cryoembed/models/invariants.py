@@ -35,8 +35,7 @@ class ShellInvariants(nn.Module):
             self.register_buffer(f"voxels_{shell}", torch.from_numpy(index), persistent=False)
             self.register_buffer(f"harmonics_{shell}", torch.from_numpy(matrix), persistent=False)
         first, second = np.triu_indices(config.shells)
-        self.register_buffer("first", torch.from_numpy(first), persistent=False)
-        self.register_buffer("second", torch.from_numpy(second), persistent=False)
+        self.register_buffer("pairs", torch.from_numpy(np.stack([first, second])), persistent=False)
 
     def coefficients(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b shells harmonics"]:
         """Return the coefficients ``c[s, l * l + l + m]`` of the boxes about index ``n // 2``."""
@@ -50,10 +49,11 @@ class ShellInvariants(nn.Module):
         """Return the invariants of boxes."""
         with torch.autocast(x.device.type, enabled=False):
             found = self.coefficients(x)
+            first, second = self.get_buffer("pairs")
             products = []
             for degree in range(self.config.degree + 1):
                 part = found[:, :, degree * degree : (degree + 1) ** 2]
-                products.append((part @ part.transpose(1, 2))[:, self.first, self.second])
+                products.append((part @ part.transpose(1, 2))[:, first, second])
             values = torch.cat(products, dim=1)
             return values.sign() * values.abs().sqrt()
 

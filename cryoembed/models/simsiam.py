@@ -5,26 +5,28 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from cryoembed.models.backbone import Backbone, global_average
 from cryoembed.models.config import ShellConfig, SubtomogramNetworkConfig
+from cryoembed.models.encoder import SubtomogramEncoder
 from cryoembed.models.invariants import ShellInvariants
 from cryoembed.models.projector import Projection, vector_predictor, vector_projector
 
 
-class SubtomogramNetwork(nn.Module):
+class SubtomogramNetwork(SubtomogramEncoder):
     """Backbone with global average pooling, rotation invariants, or both side by side; then the projector.
 
     The predictor serves training only.
     """
 
+    config: SubtomogramNetworkConfig
+
     def __init__(self, config: SubtomogramNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = None if config.backbone is None else Backbone(config.backbone)
+        self.backbone = nn.Identity() if config.backbone is None else Backbone(config.backbone)
         self.shells = None if config.shells is None else _reader(config.shells, config.box_vox)
         self.projector = vector_projector(config.pooled_channels, config.embedding_dim)
         self.predictor = vector_predictor(config.embedding_dim)
@@ -37,22 +39,14 @@ class SubtomogramNetwork(nn.Module):
     def pool(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b c"]:
         """Return the mean of the last stage over the box and what is read from the invariants, in float32."""
         boxes = standardised(x)
-        parts = [global_average(self.backbone(boxes)[-1])] if self.backbone is not None else []
+        parts = [global_average(self.backbone(boxes)[-1])] if self.config.backbone is not None else []
         if self.shells is not None:
             parts.append(self.shells(boxes).float())
         return torch.cat(parts, dim=1)
 
-    def project(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
-        """Return the projector's output for boxes, not normalised."""
-        return cast(Tensor, self.projector(self.pool(x).to(next(self.projector.parameters()).dtype)))
-
     def predict(self, projected: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
         """Return what the predictor makes of projected vectors."""
         return cast(Tensor, self.predictor(projected))
-
-    def embed(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
-        """Return the L2-normalised float32 embedding of boxes, as the EmbeddingStore keeps it."""
-        return F.normalize(self.project(x).float(), dim=1)
 
 
 def standardised(x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b 1 z y x"]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.errors import InputError
-from cryoembed.models.config import ModelCard, SubtomogramNetworkConfig
+from cryoembed.models.config import ModelCard, SubtomogramEncoderConfig
 from cryoembed.store import StoreKey
 from cryoembed.subtomograms import iterate_boxes
 from cryoembed.tomogram import Tomogram
@@ -22,9 +22,9 @@ def load_encoder(weights: str) -> LoadedModel:
     from cryoembed.models.checkpoint import find_weights, load_weights
 
     loaded = load_weights(find_weights(weights))
-    if not isinstance(loaded.card.network, SubtomogramNetworkConfig):
+    if not isinstance(loaded.card.network, SubtomogramEncoderConfig):
         raise InputError(
-            f"weights {weights} are a {loaded.card.network.kind}; expected a subtomogram network (simsiam)"
+            f"weights {weights} are a {loaded.card.network.kind}; expected a subtomogram network (simsiam or vit)"
         )
     return loaded
 
@@ -32,8 +32,8 @@ def load_encoder(weights: str) -> LoadedModel:
 def store_key(card: ModelCard, model_hash: str, *, copies: int = 1) -> StoreKey:
     """The key of a store whose vectors this encoder makes, averaged over so many test-time copies."""
     network = card.network
-    if not isinstance(network, SubtomogramNetworkConfig):
-        raise InputError(f"{card.name}: a {network.kind} makes no vectors of particles; expected simsiam")
+    if not isinstance(network, SubtomogramEncoderConfig):
+        raise InputError(f"{card.name}: a {network.kind} makes no vectors of particles; expected simsiam or vit")
     return StoreKey(
         model_hash=model_hash,
         model_name=card.name,

@@ -9,11 +9,14 @@ from cryoembed.models.build import Network, build
 from cryoembed.models.checkpoint import find_weights, load_weights, start_from
 from cryoembed.models.config import ModelCard
 from cryoembed.models.dense_simsiam import VoxelNetwork
+from cryoembed.models.simsiam import SubtomogramNetwork
+from cryoembed.models.vit import MaskedAutoencoder
 from cryoembed.recipes.pretrain_config import PretrainConfig
 from cryoembed.recipes.pretrain_data import drawing
 from cryoembed.recipes.training_data import training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.training.objectives.contrastive import Contrastive, Refinement, SimCLR
+from cryoembed.training.objectives.masked_autoencoder import Reconstruction
 from cryoembed.training.objectives.siamese import DenseSimSiam, SimSiam
 
 __all__ = ["PretrainConfig", "pretrain"]
@@ -53,7 +56,11 @@ def _objective(network: Network, config: PretrainConfig) -> torch.nn.Module:
     real_weight = config.real.weight if config.real is not None else 1.0
     match config.method:
         case "simsiam":
+            assert isinstance(network, SubtomogramNetwork)  # the config's check, as below
             return SimSiam(network)
+        case "mae":
+            assert isinstance(network, MaskedAutoencoder)
+            return Reconstruction(network, normalised_target=config.normalised_target)
         case "simclr":
             return SimCLR(network, temperature=config.temperature)
         case "refine":

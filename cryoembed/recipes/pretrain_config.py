@@ -8,7 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cryoembed.config import Config
-from cryoembed.models.config import NetworkConfig, SubtomogramNetworkConfig, VoxelNetworkConfig
+from cryoembed.models.config import (
+    MaskedAutoencoderConfig,
+    NetworkConfig,
+    SubtomogramEncoderConfig,
+    VoxelNetworkConfig,
+)
 from cryoembed.models.receptive import total_stride
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import Stream, check_stream
@@ -22,8 +27,16 @@ from cryoembed.views.scenes import SceneConfig
 from cryoembed.views.warp import WarpConfig
 
 Data = Annotated[SceneConfig | SubtomogramConfig, Field(discriminator="kind")]
-Method = Literal["dense_simsiam", "simsiam", "simclr", "contrastive", "refine"]
+Method = Literal["dense_simsiam", "simsiam", "simclr", "contrastive", "refine", "mae"]
 PAIRS: tuple[Method, ...] = ("dense_simsiam", "simsiam", "simclr")  # compare two views of one thing
+NETWORKS: dict[Method, tuple[str, ...]] = {  # network kinds that each method trains
+    "dense_simsiam": ("dense_simsiam",),
+    "simsiam": ("simsiam",),
+    "simclr": ("simsiam", "vit"),
+    "contrastive": ("simsiam", "vit"),
+    "refine": ("simsiam", "vit"),
+    "mae": ("vit",),
+}
 
 
 class PretrainConfig(Config):
@@ -39,17 +52,20 @@ class PretrainConfig(Config):
     held_back: bool = Field(False, description="let dataset show species of the validation and test splits")
     stream: Stream = Field(None, description="settings of simulate (or their file): endless samples, no disk")
     structures: tuple[StructureSpec, ...] = Field((), description="maps or models that join the phantoms")
+    structure_folder: Path = Field(Path(), description="where relative paths of structures start")
     real: RealConfig | None = Field(None, description="unlabelled tomograms that take part")
     augment: AugmentConfig = AugmentConfig()
     share: Share = Field("nothing", description="what two views have in common: nothing | microscope | image")
     warp: WarpConfig = Field(WarpConfig(), description="between two views of a crop (dense_simsiam)")
     batch: int = Field(
-        4, ge=2, description="crops (dense_simsiam), particles (simsiam, simclr, refine), classes (contrastive)"
+        4, ge=2, description="crops (dense_simsiam), particles (simsiam, simclr, refine, mae), classes (contrastive)"
     )
     views: int = Field(4, ge=2, description="boxes per class (contrastive)")
     window_vox: int = Field(48, ge=8, description="edge of the two windows in a crop (dense_simsiam)")
     min_overlap: float = Field(0.5, gt=0, le=1, description="share of a window that the other shows, too")
     temperature: float = Field(0.1, gt=0, description="contrastive, simclr, and real boxes")
+    mask_ratio: float = Field(0.75, gt=0, lt=1, description="share of patches hidden from the encoder (mae)")
+    normalised_target: bool = Field(False, description="patches to predict have mean 0 and s.d. 1 each (mae)")
     margin: float = Field(1.0, gt=0, lt=2, description="distance of other classes on the unit sphere (refine)")
     train: TrainConfig = TrainConfig()
     half: bool = Field(True, description="store kernels as float16")
@@ -58,13 +74,17 @@ class PretrainConfig(Config):
     @model_validator(mode="after")
     def _method_fits(self) -> PretrainConfig:
         dense = self.method == "dense_simsiam"
-        if dense != isinstance(self.network, VoxelNetworkConfig) or dense != isinstance(self.data, SceneConfig):
-            kinds = (
-                "network.kind dense_simsiam and data.kind scenes"
-                if dense
-                else "network.kind simsiam and data.kind subtomograms"
-            )
-            raise ValueError(f"method {self.method} needs {kinds}")
+        kinds = NETWORKS[self.method]
+        if self.network.kind not in kinds or dense != isinstance(self.data, SceneConfig):
+            data = "scenes" if dense else "subtomograms"
+            raise ValueError(f"method {self.method} needs network.kind {' or '.join(kinds)} and data.kind {data}")
+        if self.method == "mae" and isinstance(self.network, MaskedAutoencoderConfig):
+            if self.network.decoder is None:
+                raise ValueError("method mae reconstructs patches: network.decoder must be given")
+            if self.network.projector:
+                raise ValueError("method mae trains no projector: network.projector must be false")
+            if self.real is not None:
+                raise ValueError("method mae takes no real tomograms yet: leave out real")
         if self.method == "refine" and self.weights is None:
             raise ValueError("refine starts from a pretraining: give its weights, as made by method simsiam")
         if self.share != "nothing" and self.method not in PAIRS:
@@ -106,7 +126,7 @@ class PretrainConfig(Config):
             )
 
     def _check_boxes(self, data: SubtomogramConfig) -> None:
-        assert isinstance(self.network, SubtomogramNetworkConfig)  # checked before
+        assert isinstance(self.network, SubtomogramEncoderConfig)  # checked before
         if data.box_vox != self.network.box_vox:
             raise ValueError(f"data.box_vox {data.box_vox} differs from network.box_vox {self.network.box_vox}")
         if self.warp.active:

@@ -11,13 +11,14 @@ import torch
 
 from cryoembed.io.mrc import read_tomogram
 from cryoembed.io.scratch import scratch_folder
-from cryoembed.models.config import VoxelNetworkConfig
+from cryoembed.models.config import MaskedAutoencoderConfig, VoxelNetworkConfig
 from cryoembed.models.receptive import total_stride
 from cryoembed.preprocess.prepare import prepare
 from cryoembed.recipes.pretrain_config import PretrainConfig
 from cryoembed.recipes.training_data import scene_source
 from cryoembed.training.draws import Batch, Draw
 from cryoembed.views.dense import draw_view_pairs
+from cryoembed.views.masking import draw_masked
 from cryoembed.views.pool import RESOLUTION_PER_VOXEL, RollingPool, SubtomogramConfig, SubtomogramPool, build_pool
 from cryoembed.views.real import RealConfig, RealVolume, draw_real_boxes, draw_real_windows, real_volume
 from cryoembed.views.rendering import OVERSAMPLING
@@ -98,6 +99,16 @@ def _box_draw(
                 return draw_classes(pool, data, generator, classes=config.batch, views=config.views)
             case "refine":
                 return draw_triplets(pool, data, generator, batch=config.batch)
+            case "mae":
+                assert isinstance(config.network, MaskedAutoencoderConfig)  # checked by the config
+                return draw_masked(
+                    pool,
+                    data,
+                    generator,
+                    batch=config.batch,
+                    patches=config.network.patches,
+                    mask_ratio=config.mask_ratio,
+                )
             case _:
                 return draw_box_pairs(pool, data, config.augment, generator, batch=config.batch, share=config.share)
 
@@ -120,7 +131,7 @@ def _joined(one: Batch, other: Batch) -> Batch:
 
 def _boxes(data: SubtomogramConfig, config: PretrainConfig) -> Fixed[SubtomogramPool] | RollingPool:
     fine, resolution = data.voxel_size / OVERSAMPLING, RESOLUTION_PER_VOXEL * data.voxel_size
-    structures = load_structures(config.structures, fine, resolution=resolution)
+    structures = load_structures(config.structures, fine, resolution=resolution, folder=config.structure_folder)
     if data.refresh_every:
         return RollingPool(data, structures, processes=config.train.composers)
     return Fixed(build_pool(data, structures))

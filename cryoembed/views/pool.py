@@ -43,6 +43,9 @@ class SubtomogramConfig(Config):
     large_shift_probability: float = Field(0.15, ge=0, le=1)
     neighbours: int = Field(4, ge=0, description="at most, around each particle")
     membrane_probability: float = Field(0.1, ge=0, le=1, description="of a membrane beside a particle")
+    structure_share: float | None = Field(
+        None, ge=0, le=1, description="of a batch's other classes: structures; null: as many as their number gives"
+    )
     nuisance_share: float = Field(0.1, ge=0, lt=1, description="of a batch's classes: background, membrane, gold")
     fill: Range = Field((0.02, 0.2), description="occupied share of the tomogram a box stands for; sets the scale")
     microscopes: int = Field(16, ge=1, description="per batch, shared by its boxes at random")
@@ -84,6 +87,8 @@ class SubtomogramPool:
         One per class, on a fine grid.
     membranes, beads
         (n, n, n) densities that boxes are cut from.
+    structures
+        How many of the templates, the last ones, are structures.
     power
         Mean radial power spectrum of the templates.
     particle_variance
@@ -97,6 +102,7 @@ class SubtomogramPool:
     beads: tuple[Tensor, ...]
     power: Tensor
     particle_variance: float
+    structures: int = 0
 
     @property
     def classes(self) -> int:
@@ -128,7 +134,7 @@ def build_pool(config: SubtomogramConfig, structures: Sequence[Template] = ()) -
     specs = [random_spec(generator, mass_range_kda=config.mass_range_kda) for _ in range(config.phantoms)]
     templates = [fine_template(phantom(spec, fine, resolution=resolution), config.voxel_size) for spec in specs]
     templates += [fine_template(template, config.voxel_size) for template in structures]
-    return _pool_of(templates, config, generator)
+    return replace(_pool_of(templates, config, generator), structures=len(structures))
 
 
 def numbered_phantom(config: SubtomogramConfig, index: int) -> FineTemplate:
@@ -155,7 +161,9 @@ class RollingPool:
 
     def at(self, number: int) -> SubtomogramPool:
         """What batch ``number`` is drawn from."""
-        return replace(self._base, templates=(*self._phantoms.at(number), *self._structures))
+        return replace(
+            self._base, templates=(*self._phantoms.at(number), *self._structures), structures=len(self._structures)
+        )
 
     def __enter__(self) -> RollingPool:
         return self

@@ -46,10 +46,26 @@ def draw_classes(
     """
     nuisances = int(generator.binomial(classes, config.nuisance_share))
     nuisances = max(min(nuisances, len(NUISANCES)), classes - len(pool.templates))
-    chosen = generator.choice(len(pool.templates), classes - nuisances, replace=False)
+    chosen = _chosen(pool, config, classes - nuisances, generator)
     others = len(pool.templates) + generator.choice(len(NUISANCES), nuisances, replace=False)
     labels = np.repeat(np.concatenate([chosen, others]), views)
     return {"input": draw_boxes(pool, config, labels, generator)[:, None], "label": torch.from_numpy(labels)}
+
+
+def _chosen(
+    pool: SubtomogramPool, config: SubtomogramConfig, count: int, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Different templates, a share of them structures where that is asked for."""
+    if config.structure_share is None:
+        return generator.choice(len(pool.templates), count, replace=False)
+    phantoms = len(pool.templates) - pool.structures
+    wanted = int(generator.binomial(count, config.structure_share))
+    real = max(min(wanted, pool.structures), count - phantoms)
+    parts = (
+        generator.choice(phantoms, count - real, replace=False),
+        generator.choice(pool.structures, real, replace=False),
+    )
+    return np.concatenate([parts[0], phantoms + parts[1]])
 
 
 def draw_triplets(

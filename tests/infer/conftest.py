@@ -7,9 +7,15 @@ import torch
 from torch import nn
 
 from cryoembed.models.build import build
-from cryoembed.models.config import BackboneConfig, SubtomogramNetworkConfig, VoxelNetworkConfig
+from cryoembed.models.config import (
+    BackboneConfig,
+    MaskedAutoencoderConfig,
+    SubtomogramNetworkConfig,
+    VitConfig,
+    VoxelNetworkConfig,
+)
 from cryoembed.models.dense_simsiam import VoxelNetwork
-from cryoembed.models.simsiam import SubtomogramNetwork
+from cryoembed.models.encoder import SubtomogramEncoder
 
 OUTPUTS = ("embedding", "denoise", "distance", "boundary", "foreground")
 
@@ -54,11 +60,18 @@ def coarse_voxels() -> VoxelNetwork:
     return voxel_network(stem_stride=2)
 
 
-@pytest.fixture(scope="session")
-def boxes_network() -> SubtomogramNetwork:
+@pytest.fixture(scope="session", params=["simsiam", "vit"])
+def boxes_network(request: pytest.FixtureRequest) -> SubtomogramEncoder:
+    """Every kind of encoder of boxes of 24 voxels, 16-d."""
     torch.manual_seed(7)
-    network = build(
-        SubtomogramNetworkConfig(backbone=BackboneConfig(width=8, stem_stride=2), embedding_dim=16, box_vox=24)
-    )
+    network: SubtomogramEncoder
+    if request.param == "simsiam":
+        backbone = BackboneConfig(width=8, stem_stride=2)
+        network = build(SubtomogramNetworkConfig(backbone=backbone, embedding_dim=16, box_vox=24))
+    else:
+        blocks = VitConfig(width=24, depth=2, heads=2)
+        network = build(
+            MaskedAutoencoderConfig(encoder=blocks, decoder=None, projector=True, embedding_dim=16, box_vox=24)
+        )
     enliven(network, 8)
     return network.eval()

@@ -9,7 +9,14 @@ import torch
 
 from cryoembed.models.build import build
 from cryoembed.models.checkpoint import save_weights
-from cryoembed.models.config import BackboneConfig, ModelCard, SubtomogramNetworkConfig, VoxelNetworkConfig
+from cryoembed.models.config import (
+    BackboneConfig,
+    MaskedAutoencoderConfig,
+    ModelCard,
+    SubtomogramNetworkConfig,
+    VitConfig,
+    VoxelNetworkConfig,
+)
 from cryoembed.preprocess.config import InputConfig
 
 VOXEL_SIZE = 10.0
@@ -61,4 +68,13 @@ def save_encoder(path: Path, *, mask: str = "none", inputs: InputConfig = WHOLE_
     network = SubtomogramNetworkConfig(backbone=BACKBONE, embedding_dim=16, box_vox=BOX, mask=mask)
     torch.manual_seed(seed)
     save_weights(path, build(network), ModelCard(name="tiny encoder", network=network, input=inputs))
+    return path
+
+
+def save_transformer(path: Path, *, inputs: InputConfig = WHOLE_RANGE) -> Path:
+    """A small vision transformer with random weights, as masked-autoencoder pretraining leaves it: no projector."""
+    blocks = VitConfig(width=12, depth=1, heads=2)
+    network = MaskedAutoencoderConfig(encoder=blocks, decoder=blocks, embedding_dim=12, box_vox=BOX)
+    torch.manual_seed(0)
+    save_weights(path, build(network), ModelCard(name="tiny transformer", network=network, input=inputs))
     return path

@@ -34,10 +34,15 @@ TINY_SCENES = [
 TINY_BOXES = ["data.phantoms=4", "data.mass_range_kda=[80, 150]", "data.box_vox=16", "network.box_vox=16"]
 
 
+TINY_BLOCKS = "{width: 12, depth: 1, heads: 2}"
+TINY_VIT = [f"network={{kind: vit, encoder: {TINY_BLOCKS}, decoder: {TINY_BLOCKS}, embedding_dim: 12, box_vox: 16}}"]
+
+
 def tiny(name: str, out: Path, *more: str) -> PretrainConfig:
     dense = "dense" in name
     extra = [*TINY_SCENES, "window_vox=12", "network.pyramid_channels=4"] if dense else [*TINY_BOXES, "batch=3"]
-    overrides = [*TINY_NETWORK, *TINY_TRAIN, *extra, "batch=2" if dense else "batch=4", f"out={out}", *more]
+    network = TINY_VIT if "mae" in name else TINY_NETWORK
+    overrides = [*network, *TINY_TRAIN, *extra, "batch=2" if dense else "batch=4", f"out={out}", *more]
     return load_config(PretrainConfig, CONFIGS / f"{name}.yaml", overrides)
 
 
@@ -49,6 +54,7 @@ def tiny(name: str, out: Path, *more: str) -> PretrainConfig:
         "pretrain_simsiam_small",
         "pretrain_simclr_small",
         "pretrain_contrastive_small",
+        "pretrain_mae_small",
     ],
 )
 def test_every_method_writes_weights_that_load(tmp_path: Path, name: str) -> None:
@@ -103,6 +109,31 @@ def test_settings_that_contradict_each_other_are_refused(tmp_path: Path, overrid
         pretrain(tiny("pretrain_contrastive_small", tmp_path / "run", override))
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method=simsiam", "needs network.kind simsiam"),
+        ("network.decoder=null", "network.decoder must be given"),
+        ("network.projector=true", "network.projector must be false"),
+    ],
+)
+def test_a_transformer_that_a_method_cannot_train_is_refused(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        pretrain(tiny("pretrain_mae_small", tmp_path / "run", override))
+
+
+def test_contrastive_goes_on_from_masked_autoencoder_weights(tmp_path: Path) -> None:
+    pretrain(tiny("pretrain_mae_small", tmp_path / "mae", "half=false"))
+    first = load_weights(tmp_path / "mae" / "weights.safetensors")
+    more = [f"weights={tmp_path / 'mae' / 'weights.safetensors'}", "method=contrastive", "network.projector=true"]
+    standing = "train.learning_rate=1e-12"  # three steps that move nothing show where they began
+    pretrain(tiny("pretrain_mae_small", tmp_path / "on", *more, "network.decoder=null", standing, "half=false"))
+    then = load_weights(tmp_path / "on" / "weights.safetensors")
+    for name, before in first.module.backbone.state_dict().items():
+        np.testing.assert_allclose(then.module.backbone.state_dict()[name], before, atol=1e-6)
+    assert f"from {first.card.name} ({first.model_hash})" in then.card.description
+
+
 def test_without_output_folder_the_remedy_is_named() -> None:
     config = load_config(PretrainConfig, CONFIGS / "pretrain_simsiam.yaml")
     with pytest.raises(InputError, match="--out"):
@@ -129,6 +160,7 @@ def stream_file(folder: Path, **changes: object) -> Path:
     [
         ("pretrain_dense_simsiam_small", "data.refresh_every=1"),
         ("pretrain_contrastive_small", "data.refresh_every=1"),
+        ("pretrain_mae_small", "data.refresh_every=1"),
         ("pretrain_dense_simsiam_small", "stream"),
     ],
 )

@@ -25,7 +25,7 @@ from cryoembed.preprocess import prepare as preparing
 from cryoembed.recipes.sources import tomogram_infos
 from cryoembed.store import EmbeddingStore
 from cryoembed.store.index import EmbeddingIndex
-from tests.recipes.hand_made import BACKBONE, BOX, VOXEL_SIZE, WHOLE_RANGE, save_encoder, save_finder
+from tests.recipes.hand_made import BACKBONE, BOX, VOXEL_SIZE, WHOLE_RANGE, save_encoder, save_finder, save_transformer
 
 SHAPE = (32, 40, 40)  # voxels of the networks
 PLANES = 4  # of a slab
@@ -34,18 +34,21 @@ TILE = 10  # the least: the reach of the networks, rounded up to their stride
 
 @dataclass(frozen=True)
 class Case:
-    """One way in: how it was recorded, where it lies, how the network looks at it, how far a hit may be off (A)."""
+    """One way in: how it was recorded, where it lies, how the networks look at it, how far a hit may be off (A)."""
 
     voxel_size: float
     origin: tuple[float, float, float]
     contrast: Literal["dark", "bright"]
     taps: Literal["centre", "around"]
     within: float
+    save_encoder: Callable[[Path], Path] = save_encoder
 
 
 CASES = {
     "lone dark voxels": Case(10.0, (0.0, 0.0, 0.0), "dark", "centre", 1e-2),
-    "a wider look, in a cropped volume": Case(10.0, (720.0, 960.0, -35.5), "bright", "around", VOXEL_SIZE),
+    "a wider look, in a cropped volume": Case(
+        10.0, (720.0, 960.0, -35.5), "bright", "around", VOXEL_SIZE, save_transformer
+    ),
     "resampled from 20 A, in a binned volume": Case(20.0, (5.0, 1205.0, 5.0), "bright", "centre", VOXEL_SIZE),
 }
 
@@ -68,7 +71,7 @@ def test_every_planted_voxel_comes_back_once_at_its_place(
     planted = places * case.voxel_size + case.origin
     tomogram, peak = _write(tmp_path / "TS_01.mrc", places, case)
     finder = save_finder(tmp_path / "finder.safetensors", threshold=0.4 * peak, taps=case.taps)
-    encoder = save_encoder(tmp_path / "encoder.safetensors")
+    encoder = case.save_encoder(tmp_path / "encoder.safetensors")
     boxes = _small_slabs_and_seen_boxes(monkeypatch)
 
     store_path = tmp_path / "store"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cryoembed.losses.contrastive import contrastive_margin, nt_xent, supervised_contrastive
-from cryoembed.models.simsiam import SubtomogramNetwork
+from cryoembed.models.encoder import SubtomogramEncoder
 from cryoembed.training.objectives.terms import Terms, detached
 
 
@@ -20,7 +20,7 @@ class Contrastive(nn.Module):
     ``purity`` is the share of boxes whose nearest other box in the batch is of their class.
     """
 
-    def __init__(self, network: SubtomogramNetwork, *, temperature: float, real_weight: float = 1.0) -> None:
+    def __init__(self, network: SubtomogramEncoder, *, temperature: float, real_weight: float = 1.0) -> None:
         super().__init__()
         self.network = network
         self.temperature, self.real_weight = temperature, real_weight
@@ -39,7 +39,7 @@ class Refinement(nn.Module):
     """
 
     def __init__(
-        self, network: SubtomogramNetwork, *, margin: float, temperature: float, real_weight: float = 1.0
+        self, network: SubtomogramEncoder, *, margin: float, temperature: float, real_weight: float = 1.0
     ) -> None:
         super().__init__()
         self.network = network
@@ -57,7 +57,7 @@ class Refinement(nn.Module):
 class SimCLR(nn.Module):
     """NT-Xent between two views of each subtomogram (Chen et al. 2020), no predictor."""
 
-    def __init__(self, network: SubtomogramNetwork, *, temperature: float) -> None:
+    def __init__(self, network: SubtomogramEncoder, *, temperature: float) -> None:
         super().__init__()
         self.network = network
         self.temperature = temperature
@@ -70,7 +70,7 @@ class SimCLR(nn.Module):
 Pair = tuple[Tensor, Tensor]
 
 
-def _projected(network: SubtomogramNetwork, batch: Terms) -> tuple[Tensor, Pair | None]:
+def _projected(network: SubtomogramEncoder, batch: Terms) -> tuple[Tensor, Pair | None]:
     """Vectors of the labelled boxes, and of both views of the real ones where there are any."""
     if "real_a" not in batch:
         return network.project(batch["input"]), None
