@@ -61,7 +61,9 @@ def segment(config: SegmentConfig) -> str:
         tomogram = read_tomogram(path, voxel_size=config.voxel_size, origin=config.origin)
         stem = config.out / tomogram.name
         record = _output(stem, "_segment.json")
-        key = output_key(path, model.model_hash, config, "instances")
+        # a picture asked for is part of the key: one left by a run with other settings must not pass for new
+        asked = ("instances", "picture") if config.picture else ("instances",)
+        key = output_key(path, model.model_hash, config, *asked)
         endings = (*ENDINGS, PICTURE) if config.picture else ENDINGS
         if is_current(record, key, [_output(stem, ending) for ending in endings]):
             already.append(tomogram.name)

@@ -170,10 +170,16 @@ def test_nan_volume_is_refused_and_leaves_no_outputs(weights: Path, tmp_path: Pa
 
 
 def test_a_picture_of_the_embeddings_is_written_when_asked_for(tomogram: Path, weights: Path) -> None:
-    out = tomogram.parent / "out"
-    segment(config(tomogram, weights, device="cpu", precision="fp32"))
+    out, other = tomogram.parent / "out", InstanceConfig(min_volume_A3=1e7)
+
+    def run(**changes: Any) -> str:
+        return segment(config(tomogram, weights, device="cpu", precision="fp32", **changes))
+
+    run()
     assert not list(out.glob("*.png"))
-    segment(config(tomogram, weights, device="cpu", precision="fp32", picture=True))
+    run(picture=True)
     assert Image.open(out / "TS_01_embedding.png").size == (2 * 60 + 4, 50)
-    assert "skipped TS_01" in segment(config(tomogram, weights, device="cpu", precision="fp32", picture=True))
+    assert "skipped TS_01" in run(picture=True)
+    run(instances=other)
+    assert "skipped TS_01" not in run(instances=other, picture=True)  # the picture there was of other settings
     assert not list(out.glob(".*"))
