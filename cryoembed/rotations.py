@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
+from cryoembed.errors import InputError
+
 Angles = npt.NDArray[np.float64]  # (n, 3) degrees
+
+_SPIRAL = (np.sqrt(2), 1.533751168755204288118041413)  # the paper's phi and psi, psi^4 = psi + 4
 
 
 def random_rotations(count: int, generator: np.random.Generator) -> Rotation:
     """Draw rotations uniformly on SO(3)."""
     return Rotation.random(count, rng=generator)
+
+
+def grid(step_deg: float, symmetry: str = "C1") -> Rotation:
+    """Nearly evenly spaced rotations: a super-Fibonacci spiral (Alexa 2022, CVPR, "Super-Fibonacci Spirals").
+
+    Parameters
+    ----------
+    step_deg
+        Each rotation stands for a cube of this edge, in degrees of rotation angle: there are ``8 pi^2 / step^3``.
+    symmetry
+        Point group of the particle in Schoenflies notation (C7, D2, T, O, I), its main axis along z. Of rotations that
+        look the same only the one nearest to the identity is searched, so that there are fewer by the group's order.
+
+    Raises
+    ------
+    InputError
+        If the step is not in (0, 180], or the group is unknown.
+    """
+    if not 0 < step_deg <= 180:
+        raise InputError(f"angular step {step_deg} degrees: expected more than 0, at most 180")
+    named: Any = symmetry
+    try:
+        group = Rotation.create_group(named)
+    except ValueError:
+        raise InputError(f"unknown point group {symmetry!r}: expected C1, C2, ..., D2, D3, ..., T, O or I") from None
+    count = int(np.ceil(8 * np.pi**2 / np.deg2rad(step_deg) ** 3))
+    share = (np.arange(count) + 0.5) / count
+    first, second = (2 * np.pi * (np.arange(count) + 0.5) / ratio for ratio in _SPIRAL)
+    inner, outer = np.sqrt(share), np.sqrt(1 - share)
+    spiral = Rotation.from_quat(
+        np.stack([inner * np.sin(first), inner * np.cos(first), outer * np.sin(second), outer * np.cos(second)], axis=1)
+    )
+    angle = spiral.magnitude()
+    nearest = np.min([(spiral * same).magnitude() for same in group], axis=0)
+    return spiral[angle <= nearest + 1e-9]
 
 
 def from_relion_deg(angles_deg: npt.ArrayLike) -> Rotation:

@@ -1,11 +1,13 @@
 """Euler conventions against written-out matrices and scipy."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from cryoembed import rotations
+from cryoembed.errors import InputError
 
 ANGLES = st.tuples(st.floats(-720, 20000), st.floats(-720, 20000), st.floats(-720, 20000))
 
@@ -81,3 +83,28 @@ def test_random_rotations_cover_the_sphere_evenly() -> None:
 def test_the_pole_is_no_warning_and_no_surprise() -> None:
     identity = Rotation.identity(1)
     np.testing.assert_allclose(rotations.to_relion_deg(identity), [[0, 0, 0]], atol=1e-12)
+
+
+@pytest.mark.parametrize(("step_deg", "symmetry"), [(30, "C1"), (20, "C3"), (20, "D2"), (30, "O")])
+def test_no_rotation_is_farther_from_the_grid_than_its_step(step_deg: float, symmetry: str) -> None:
+    steps, group = rotations.grid(step_deg, symmetry), Rotation.create_group(symmetry)
+    drawn = rotations.random_rotations(200, np.random.default_rng(3))
+    gaps = [min(((turn * same).inv() * steps).magnitude().min() for same in group) for turn in drawn]
+    assert 0.6 * step_deg < np.rad2deg(max(gaps)) < 1.1 * step_deg
+
+
+@pytest.mark.parametrize(("symmetry", "order"), [("C2", 2), ("C7", 7), ("D3", 6), ("T", 12), ("I", 60)])
+def test_symmetry_thins_the_grid_by_its_order(symmetry: str, order: int) -> None:
+    assert len(rotations.grid(15)) / len(rotations.grid(15, symmetry)) == pytest.approx(order, rel=0.15)
+
+
+def test_a_grid_has_no_rotation_twice() -> None:
+    steps = rotations.grid(40)
+    apart = [(turn.inv() * steps).magnitude() for turn in steps]
+    assert np.rad2deg(np.partition(apart, 1, axis=1)[:, 1].min()) > 0.4 * 40
+
+
+@pytest.mark.parametrize(("step_deg", "symmetry", "said"), [(0, "C1", "step"), (10, "X9", "point group")])
+def test_a_grid_that_cannot_be_made_is_named(step_deg: float, symmetry: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        rotations.grid(step_deg, symmetry)

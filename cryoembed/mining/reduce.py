@@ -40,19 +40,31 @@ class Reduced:
 
 def pca(vectors: Vectors, components: int = 2) -> Reduced:
     """Principal components; each axis points so that its largest loading is positive: the same figure every time."""
+    mean, chosen, share = principal_axes(vectors, components)
+    array = np.asarray(vectors, dtype=np.float64)
+    note = f"PCA of all {len(array)} particles, {share:.0%} of the variance"
+    return Reduced(((array - mean) @ chosen).astype(np.float32), np.arange(len(array)), note)
+
+
+def principal_axes(vectors: Vectors, components: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Mean (d,), axes (d, components) and their share of the variance of (n, d) vectors; signs as in `pca`.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two vectors, or fewer dimensions than components.
+    """
     array = np.asarray(vectors, dtype=np.float64)
     n, dim = array.shape
     if n < 2 or components > dim:
         raise InputError(
             f"PCA to {components} axes needs at least 2 vectors of {components} dimensions, got {array.shape}"
         )
-    centred = array - array.mean(axis=0)
-    variance, axes = np.linalg.eigh(centred.T @ centred / n)
+    mean = array.mean(axis=0)
+    variance, axes = np.linalg.eigh((array - mean).T @ (array - mean) / n)
     chosen = axes[:, ::-1][:, :components]
     chosen = chosen * np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(components)])
-    share = variance[::-1][:components].sum() / max(variance.sum(), 1e-12)
-    note = f"PCA of all {n} particles, {share:.0%} of the variance"
-    return Reduced((centred @ chosen).astype(np.float32), np.arange(n), note)
+    return mean, chosen, float(variance[::-1][:components].sum() / max(variance.sum(), 1e-12))
 
 
 def umap(vectors: Vectors, config: UmapConfig | None = None) -> Reduced:

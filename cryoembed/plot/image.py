@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from cryoembed.io.atomic import replacing
 
 Grey = npt.NDArray[np.uint8]
 CLIP_PERCENTILES = (0.5, 99.5)
@@ -47,6 +50,12 @@ def data_uri(grey: Grey) -> str:
     stream = io.BytesIO()
     Image.fromarray(grey).save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def write_png(path: Path, image: Grey) -> None:
+    """Write a (y, x) or (y, x, 3) uint8 image, row 0 on top; the file appears whole or not at all."""
+    with replacing(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG", optimize=True)
 
 
 def tile_images(images: Sequence[Grey], *, columns: int, gap: int = 2) -> Grey:

@@ -86,7 +86,7 @@ def find_instances(
     contrast, device, precision, tile_memory_gb
         See `prepare` and `predict_volume`.
     further_maps
-        Outputs besides distance, boundary and foreground, computed in the same pass (``"denoise"``, ...).
+        Outputs besides distance, boundary and foreground, computed in the same pass (``"denoise"``, ``"embedding"``).
     scratch
         A folder for the prepared volume and the maps (float16), which the caller removes; None keeps them in memory.
     progress
@@ -112,7 +112,10 @@ def find_instances(
         memory=tile_memory_gb,
         out=None
         if scratch is None
-        else {name: scratch_array(scratch, name, volume.shape, np.float16) for name in outputs},
+        else {
+            name: scratch_array(scratch, name, _map_shape(name, model.module, volume.shape), np.float16)
+            for name in outputs
+        },
         progress=progress,
     )
     distance, boundary, foreground = (maps[name] for name in INSTANCE_MAPS)
@@ -120,3 +123,7 @@ def find_instances(
     particles = measure(labels, volume.voxel_size, tomogram=volume.name, origin=volume.origin, score_map=foreground)
     ids = particle_ids(volume.name, particles.positions_zyx, model.model_hash)
     return FoundInstances(prepared, labels, particles.with_columns(particle_id=ids), maps)
+
+
+def _map_shape(name: str, network: VoxelNetwork, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    return (network.config.voxel_dim, *shape) if name == "embedding" else shape

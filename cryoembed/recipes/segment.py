@@ -12,11 +12,14 @@ from cryoembed.io import TomogramInfo, read_tomogram, write_mrc, write_particles
 from cryoembed.io.atomic import replacing
 from cryoembed.io.scratch import scratch_folder
 from cryoembed.io.sniff import tomogram_name
+from cryoembed.plot.image import write_png
+from cryoembed.plot.voxel_embedding import embedding_picture
 from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
 from cryoembed.recipes.volumes import VolumesConfig, is_current, output_key, refuse_equal_names
 
 ENDINGS = ("_instances.mrc", "_particles.star", "_particles.csv")
+PICTURE = "_embedding.png"
 
 
 class SegmentConfig(VolumesConfig):
@@ -24,13 +27,19 @@ class SegmentConfig(VolumesConfig):
 
     weights: str = Field("voxel_small", description="bundled name or .safetensors file, with an instance head")
     instances: InstanceConfig = InstanceConfig()
+    picture: bool = Field(
+        False, description="also NAME_embedding.png: the middle slice, and its voxel embeddings as colours"
+    )
 
 
 def segment(config: SegmentConfig) -> str:
     """Write ``NAME_instances.mrc``, ``NAME_particles.star`` (RELION 5) and ``.csv`` for every tomogram.
 
     The label volume is at the network's voxel size; picks are in A of the tomogram's parent frame, best score first.
-    A tomogram whose outputs are there, made from the same file by the same model and settings, is skipped.
+    With ``picture`` also ``NAME_embedding.png``: the middle slice of the prepared tomogram, and beside it the voxel
+    embeddings there as colours (their first three principal components); until it is written the embeddings of the
+    whole volume need scratch space of 2 bytes per voxel and dimension. A tomogram whose outputs are there, made from
+    the same file by the same model and settings, is skipped.
 
     Returns
     -------
@@ -52,8 +61,11 @@ def segment(config: SegmentConfig) -> str:
         tomogram = read_tomogram(path, voxel_size=config.voxel_size, origin=config.origin)
         stem = config.out / tomogram.name
         record = _output(stem, "_segment.json")
-        key = output_key(path, model.model_hash, config, "instances")
-        if is_current(record, key, [_output(stem, ending) for ending in ENDINGS]):
+        # a picture asked for is part of the key: one left by a run with other settings must not pass for new
+        asked = ("instances", "picture") if config.picture else ("instances",)
+        key = output_key(path, model.model_hash, config, *asked)
+        endings = (*ENDINGS, PICTURE) if config.picture else ENDINGS
+        if is_current(record, key, [_output(stem, ending) for ending in endings]):
             already.append(tomogram.name)
             continue
         with scratch_folder(config.out) as scratch, progress_bar(tomogram.name, 1.0) as advance:
@@ -65,11 +77,15 @@ def segment(config: SegmentConfig) -> str:
                 device=config.device,
                 precision=config.precision,
                 tile_memory_gb=config.tile_memory_gb,
+                further_maps=("embedding",) if config.picture else (),
                 scratch=scratch,
                 progress=advance,
             )
             frame = found.prepared.tomogram
             record.unlink(missing_ok=True)  # vouches for outputs that are now replaced
+            if config.picture:
+                image = embedding_picture(frame.data, found.maps["embedding"], frame.shape[0] // 2)
+                write_png(_output(stem, PICTURE), image)
             write_mrc(_output(stem, "_instances.mrc"), found.labels, frame.voxel_size, origin=frame.origin)
         picks = found.particles.sorted_by_score()
         write_particles(_output(stem, "_particles.csv"), picks)

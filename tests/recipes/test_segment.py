@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from cryoembed.errors import InputError
@@ -166,3 +167,19 @@ def test_nan_volume_is_refused_and_leaves_no_outputs(weights: Path, tmp_path: Pa
     with pytest.raises(InputError, match="NaN"):
         segment(config(path, weights))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_of_the_embeddings_is_written_when_asked_for(tomogram: Path, weights: Path) -> None:
+    out, other = tomogram.parent / "out", InstanceConfig(min_volume_A3=1e7)
+
+    def run(**changes: Any) -> str:
+        return segment(config(tomogram, weights, device="cpu", precision="fp32", **changes))
+
+    run()
+    assert not list(out.glob("*.png"))
+    run(picture=True)
+    assert Image.open(out / "TS_01_embedding.png").size == (2 * 60 + 4, 50)
+    assert "skipped TS_01" in run(picture=True)
+    run(instances=other)
+    assert "skipped TS_01" not in run(instances=other, picture=True)  # the picture there was of other settings
+    assert not list(out.glob(".*"))
