@@ -29,7 +29,12 @@ from cryoembed.views.halves import SelfDenoiseData, check_crops_fit, draw_halves
 
 
 class HalfFiles(Config):
-    """Reconstructions of one tomogram from its even and from its odd tilts (or frames)."""
+    """Reconstructions of one tomogram from the even and from the odd movie frames, or tilts, of its series.
+
+    Frames are better: tilts of a half are two steps apart, and beyond a spatial frequency of about 1 / (thickness x
+    that angle in radians) the two halves have measured different parts of Fourier space and share no signal to be
+    learnt (160 A in EMPIAR-10499 00254, `tests.benchmark.denoise`).
+    """
 
     even: Path
     odd: Path
