@@ -88,14 +88,21 @@ def train(
     device: Device = None,
     overrides: Overrides = None,
 ) -> None:
-    """Train heads on simulated truth: denoise, instance."""
-    _run("train", "TrainRecipeConfig", {"out": out, "stream": stream, "train.device": device}, config, overrides)
+    """Train heads on simulated truth: denoise, instance; with a `method`: denoise, without truth."""
+    from cryoembed.config import sets
+
+    recipe = ("self_denoise", "SelfDenoiseConfig") if sets(config, "method") else ("train", "TrainRecipeConfig")
+    _run(*recipe, {"out": out, "stream": stream, "train.device": device}, config, overrides)
 
 
 @app.command()
 def denoise(
-    tomograms: Tomograms,
     out: Annotated[Path, typer.Option(help="Folder for the denoised MRC files.")],
+    tomograms: Annotated[
+        list[Path] | None, typer.Argument(metavar="[TOMOGRAM...]", help="MRC files (.mrc .rec .map .st, .gz).")
+    ] = None,
+    even: Annotated[Path | None, typer.Option(help="Instead of tomograms: from even tilts or frames, ...")] = None,
+    odd: Annotated[Path | None, typer.Option(help="... and from odd; their denoised volumes are averaged.")] = None,
     weights: Annotated[str | None, typer.Option(help="Bundled name or .safetensors file.")] = None,
     contrast: Contrast = None,
     voxel_size: VoxelSize = None,
@@ -105,8 +112,9 @@ def denoise(
     overrides: Overrides = None,
 ) -> None:
     """Denoise tomograms with the voxel network."""
-    values = {"tomograms": tomograms, "out": out, "weights": weights, "contrast": contrast, "voxel_size": voxel_size}
-    _run("denoise", "DenoiseConfig", values | {"device": device, "precision": precision}, config, overrides)
+    values = {"out": out, "weights": weights, "contrast": contrast, "voxel_size": voxel_size, "even": even, "odd": odd}
+    volumes = {"tomograms": tomograms or None, "device": device, "precision": precision}
+    _run("denoise", "DenoiseConfig", values | volumes, config, overrides)
 
 
 @app.command()

@@ -79,6 +79,14 @@ def load_config(
     return parse_config(cls, values, source=str(path) if path else "settings")
 
 
+def sets(path: Path, key: str) -> bool:
+    """Whether a YAML file of settings has ``key`` at its top; False for a file that `load_config` refuses."""
+    try:
+        return key in _read_mapping(path)
+    except InputError:
+        return False
+
+
 def parse_config(cls: type[C], values: Mapping[str, Any], *, source: str = "settings") -> C:
     """Validate a mapping against ``cls``; an `InputError` lists every wrong key with a remedy."""
     try:

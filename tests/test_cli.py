@@ -70,7 +70,7 @@ def test_unknown_setting_exits_with_2_and_names_the_nearest_one(tmp_path: Path) 
         ),
         (
             ["denoise", "a.mrc", "--out", "d", "--weights", "w", "--contrast", "dark", "--voxel-size", "10",
-             "--device", "cpu", "--precision", "fp32"],
+             "--even", "e", "--odd", "o", "--device", "cpu", "--precision", "fp32"],
             "cryoembed.recipes.denoise:DenoiseConfig",
         ),
         (

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from cryoembed.config import load_config
+from cryoembed.config import load_config, sets
 from cryoembed.errors import InputError
 from cryoembed.io.shrec import read_model
 from cryoembed.models.checkpoint import load_weights
 from cryoembed.recipes.pretrain import pretrain
+from cryoembed.recipes.self_denoise import SelfDenoiseConfig
 from cryoembed.recipes.train import TrainRecipeConfig, train
 from cryoembed.recipes.training_data import load_scenes
 from cryoembed.simulate.dataset import DatasetConfig
@@ -129,7 +130,7 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, override: str, me
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("train_*.yaml")), ids=lambda path: path.stem)
 def test_committed_configs_load_and_name_their_command(path: Path) -> None:
-    load_config(TrainRecipeConfig, path)
+    load_config(SelfDenoiseConfig if sets(path, "method") else TrainRecipeConfig, path)
     assert path.read_text().startswith(f"# cryoembed train configs/{path.name} --out ")
 
 
