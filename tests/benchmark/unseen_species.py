@@ -6,7 +6,8 @@
 Tomograms are SHREC-style (`configs/simulate_mini_shrec.yaml` with other counts; weak phase), never SHREC 2021's own. Boxes
 are cut at the true centres and at places where nothing is; ``examples`` of each class are drawn ten times, all others
 are scored with `query`'s own ranking. ``clean`` is the noise-free reconstruction of the same tilts, wedge and
-CTF included. Rows beside our networks: low-passed voxels, radial profile with power spectrum, spherical-harmonic power.
+CTF included. ``--baselines`` adds low-passed voxels, radial profile with power spectrum, and spherical-harmonic power, each
+with PCA. NMI, ARI and purity are of clusters made without any example. `true_maps` has template matching's row.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.config import load_config
+from cryoembed.evaluate.clustering import score_clusters
 from cryoembed.evaluate.table import as_text
 from cryoembed.io import read_particles, read_tomogram
+from cryoembed.mining.cluster import ClusterConfig, cluster
 from cryoembed.particles import Particles, is_molecule
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.preprocess.prepare import prepare
 from cryoembed.recipes.simulate import SimulateConfig, simulate
 from cryoembed.simulate.imaging.series import ImagingConfig
 from cryoembed.subtomograms import cut_boxes
+from tests.benchmark.baselines import FEATURES, fitted
 from tests.benchmark.datasets import CONFIGS
 from tests.benchmark.few_shot import BACKGROUND, FewShotScore, few_shot
 
@@ -110,6 +114,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, nargs="+", default=[1, 5, 10, 20])
     parser.add_argument("--snr", nargs="+", default=list(SNRS), choices=list(SNRS))
     parser.add_argument("--shift", type=float, default=0.0, help="voxels that centres are off by, at most, per axis")
+    parser.add_argument("--baselines", action="store_true", help="hand-made features, too")
     parser.add_argument("--per-species", action="store_true")
     asked = parser.parse_args()
     for snr in asked.snr:
@@ -119,18 +124,48 @@ def main() -> None:
         counts = {name: int((labels == name).sum()) for name in np.unique(labels)}
         print(f"\nsnr_particle {snr}: {len(boxes)} boxes, {counts}", flush=True)
         rows = []
-        for name in asked.weights:
+        for name, embed in _methods(asked).items():
             start = time.process_time()
-            vectors = encoder(name)(boxes)
+            vectors = embed(boxes)
             seconds = (time.process_time() - start) / len(boxes) * 1000
             scores = {n: few_shot(vectors, labels, examples=n, draws=10, seed=0) for n in asked.examples}
-            rows.append(rows_of(name, seconds, scores, masses))
+            rows.append(rows_of(name, seconds, scores, masses) | _clusters(vectors, labels))
             if asked.per_species:
                 detail = [
                     {"species": s, "kDa": f"{masses[s]:.0f}", "F1": f"{scores[5].f1[s]:.2f}"} for s in scores[5].f1
                 ]
                 print(as_text(sorted(detail, key=lambda row: float(row["kDa"]))))
         print(as_text(rows), flush=True)
+
+
+def _methods(asked: argparse.Namespace) -> dict[str, Embed]:
+    methods = {name: encoder(name) for name in asked.weights}
+    if asked.baselines:
+        seen = training_boxes(1500)
+        methods |= {name: fitted(name, seen) for name in FEATURES}
+    return methods
+
+
+def training_boxes(count: int) -> Boxes:
+    """Boxes of phantoms as the networks were trained on, for baselines to fit what they fit."""
+    from cryoembed.views.pool import SubtomogramConfig, build_pool
+    from cryoembed.views.subtomograms import draw_boxes
+
+    generator = np.random.default_rng(11)
+    config = SubtomogramConfig(phantoms=100, seed=11)
+    pool = build_pool(config)
+    parts = [
+        draw_boxes(pool, config, generator.integers(pool.classes, size=100), generator) for _ in range(count // 100)
+    ]
+    return np.concatenate([part.numpy() for part in parts])
+
+
+def _clusters(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.str_]) -> dict[str, str]:
+    """k-means into 40 cells, then spectral clustering of their centroids into as many clusters as there are species."""
+    species = labels != BACKGROUND
+    config = ClusterConfig(k=40, n_clusters=len(np.unique(labels[species])))
+    score = score_clusters(cluster(vectors[species], config).labels, labels[species])
+    return {"NMI": f"{score.nmi:.2f}", "ARI": f"{score.ari:.2f}", "purity": f"{score.purity:.2f}"}
 
 
 def _empty(
