@@ -16,6 +16,7 @@ from cryoembed.io.mrc import write_mrc
 from cryoembed.models.checkpoint import load_weights
 from cryoembed.recipes import training_run
 from cryoembed.recipes.pretrain import PretrainConfig, pretrain
+from cryoembed.recipes.pretrain_data import drawing
 from cryoembed.views.scenes import SceneConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -315,28 +316,42 @@ def tomogram_file(folder: Path, name: str, seed: int) -> Path:
     return folder / name
 
 
+def with_real(name: str, folder: Path, *more: str) -> PretrainConfig:
+    even, odd, whole = (tomogram_file(folder, f"{part}.mrc", seed) for seed, part in enumerate(("even", "odd", "one")))
+    real = f"real={{halves: [[{even}, {odd}]], tomograms: [{whole}], contrast: bright, share: 0.4}}"
+    return tiny(name, folder / "run", real, *more)
+
+
 @pytest.mark.parametrize(
-    ("name", "extra"),
+    ("name", "extra", "simulated", "real"),
     [
-        ("pretrain_contrastive_small", []),
-        ("pretrain_simclr_small", []),
-        ("pretrain_simsiam_small", ["data.mask_shares={none: 0.4, hull: 0.3, strict: 0.3}"]),
-        ("pretrain_dense_simsiam_small", []),
-        ("pretrain_dense_simsiam_small", [WARP]),
+        ("pretrain_contrastive_small", [], "input", "real_a"),
+        ("pretrain_simsiam_small", ["data.mask_shares={none: 0.4, hull: 0.3, strict: 0.3}"], "view_a", "view_a"),
+        ("pretrain_dense_simsiam_small", [WARP], "view_a", "view_a"),
     ],
 )
-def test_real_tomograms_join_every_method_and_same_seed_gives_the_same_file(tmp_path, name, extra) -> None:
-    even, odd, whole = (
-        tomogram_file(tmp_path, f"{part}.mrc", seed) for seed, part in enumerate(("even", "odd", "one"))
-    )
-    real = f"real={{halves: [[{even}, {odd}]], tomograms: [{whole}], contrast: bright}}"
-    files = []
-    for run, workers in (("one", 0), ("two", 2)):
-        pretrain(tiny(name, tmp_path / run, real, *extra, f"train.workers={workers}"))
-        files.append((tmp_path / run / "weights.safetensors").read_bytes())
-        assert not list((tmp_path / run).glob(".scratch*"))
-    assert files[0] == files[1]
-    card = load_weights(tmp_path / "one" / "weights.safetensors").card
-    assert "2 real tomograms without labels, 25% of each batch" in card.training_data
-    pretrain(tiny(name, tmp_path / "none", *extra))
-    assert (tmp_path / "none" / "weights.safetensors").read_bytes() != files[0]
+def test_real_views_join_batches_and_leave_the_simulated_ones_as_they_were(tmp_path, name, extra, simulated, real):
+    config = with_real(name, tmp_path, *extra)
+    with drawing(config, tmp_path / "run") as draw:
+        batch, again, other = (draw(np.random.default_rng(seed), 0) for seed in (1, 1, 2))
+    assert not list((tmp_path / "run").glob(".scratch*"))
+    with drawing(tiny(name, tmp_path / "run", *extra), tmp_path / "run") as draw:
+        without = draw(np.random.default_rng(1), 0)
+    assert all(torch.equal(batch[key], again[key]) for key in batch)
+    assert not torch.equal(batch[real], other[real])
+    count = len(without[simulated])
+    assert torch.equal(batch[simulated][:count], without[simulated])
+    pairs = len(batch["real_a"]) if real == "real_a" else len(batch["view_a"]) - count
+    assert pairs == config.real.count(count // 2 if real == "real_a" else count) >= 2
+    assert len(batch.get("label", ())) == len(without.get("label", ()))  # none for real boxes
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("pretrain_contrastive_small", []), ("pretrain_dense_simsiam_small", [WARP])]
+)
+def test_trainings_with_real_tomograms_say_so(tmp_path: Path, name: str, extra: list[str]) -> None:
+    pretrain(with_real(name, tmp_path, *extra))
+    card = load_weights(tmp_path / "run" / "weights.safetensors").card
+    assert "2 real tomograms without labels, 40% of each batch" in card.training_data
+    assert ("real" in card.metrics) == ("contrastive" in name)
+    assert np.isfinite(card.metrics["loss"])
