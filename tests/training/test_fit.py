@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from cryoembed.errors import InputError
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import batches_ahead
-from cryoembed.training.fit import FitResult, fit
+from cryoembed.training.fit import fit
+from cryoembed.training.loop import FitResult
 
 CONFIG = TrainConfig(
     steps=30, learning_rate=0.02, warmup_steps=3, checkpoint_every=7, log_every=5, precision="fp32", device="cpu"
