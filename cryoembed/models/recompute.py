@@ -31,11 +31,14 @@ def recomputed(run: Callable[[Tensor], Tensor], x: Tensor, part: nn.Module) -> T
 def _statistics_kept(part: nn.Module) -> Iterator[None]:
     """Normalise by the batch as before, without moving running statistics again."""
     moving = [norm for norm in part.modules() if isinstance(norm, _BatchNorm) and norm.training]
-    kept = [norm.track_running_stats for norm in moving]
+    momenta = [norm.momentum for norm in moving]
+    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in moving]
     try:
         for norm in moving:
-            norm.track_running_stats = False
+            norm.momentum = 0.0
         yield
     finally:
-        for norm, tracking in zip(moving, kept, strict=True):
-            norm.track_running_stats = tracking
+        for norm, momentum, count in zip(moving, momenta, counts, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)

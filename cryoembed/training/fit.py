@@ -185,7 +185,7 @@ def _check_memory(
             expected.total / memory.GB,
             room / memory.GB,
         )
-    return lambda: memory.what_fits(expected, min(expected.total, room) // 2, recomputed=None)
+    return lambda: memory.what_fits(expected, expected.fixed + expected.activations // 2, recomputed=None)
 
 
 def _optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -35,7 +35,7 @@ class Streak:
 
 def bad_terms(values: Mapping[str, Tensor]) -> list[str]:
     """Names of the scalars that are not finite."""
-    scalars = {name: value for name, value in values.items() if name != "embeddings"}
+    scalars = {name: value for name, value in values.items() if name not in ("embeddings", "gradient_norm")}
     return [name for name, value in scalars.items() if not bool(torch.isfinite(value.detach()).all())]
 
 
