@@ -40,7 +40,6 @@ def main(folder: Path, settings: dict[str, str]) -> None:
     drawn = []
 
     def draw(generator: np.random.Generator, number: int) -> dict[str, Tensor]:
-        rank = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
         drawn.append(float(generator.random()))
         if slow:
             time.sleep(slow)
