@@ -293,7 +293,8 @@ def _run(
         config = load_config(getattr(module, config_class), path, overrides or (), flags=values)
         return str(getattr(module, recipe)(config))
 
-    print(_guarded(resolve_and_run))
+    if line := _guarded(resolve_and_run):  # of several processes that train together one speaks
+        print(line)
 
 
 def _guarded(function: Any, *arguments: Any) -> Any:

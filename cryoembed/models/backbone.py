@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cryoembed.models.config import BackboneConfig
+from cryoembed.models.recompute import recomputed
 
 SMALL_SIDE = 4  # at and below it bf16 3^3 convolutions gave non-finite gradients: such stages run in float32
 
@@ -42,6 +44,7 @@ class Backbone(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
+        self.recompute = False  # trade time for memory in trainings: each stage runs again in the backward pass
         stem = conv_norm(1, config.width, config.stem_kernel, stride=config.stem_stride)
         self.stem = nn.Sequential(*stem, nn.ReLU(inplace=True))
         inputs = (config.width, *config.channels[:-1])
@@ -56,9 +59,11 @@ class Backbone(nn.Module):
     def forward(self, x: Float[Tensor, "b 1 z y x"]) -> list[Float[Tensor, "b _ _ _ _"]]:
         """Return the output of every stage, fine to coarse."""
         maps = []
-        x = self.stem(x)
+        recompute = self.recompute and torch.is_grad_enabled()
+        x = recomputed(self.stem, x, self.stem) if recompute else self.stem(x)
         for index, stage in enumerate(self.stages):
-            x = _run_stage(stage, x, side=min(x.shape[2:]) // (1 if index == 0 else 2))
+            run = partial(_run_stage, stage, side=min(x.shape[2:]) // (1 if index == 0 else 2))
+            x = recomputed(run, x, stage) if recompute else run(x)
             maps.append(x)
         return maps
 

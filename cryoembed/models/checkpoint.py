@@ -91,18 +91,46 @@ def read_card(path: Path) -> ModelCard:
 
 
 def start_from(module: nn.Module, source: nn.Module) -> list[str]:
-    """Copy every tensor that both networks have in the same shape (a pretrained backbone, say).
+    """Copy every tensor that both networks have (a pretrained backbone, say).
 
     Returns
     -------
     Names of the tensors of ``module`` that were left as they were: new heads, for example.
+
+    Raises
+    ------
+    InputError
+        If the networks share no layer, or shared ones are of another architecture; the differing settings are named.
     """
     theirs, ours = source.state_dict(), module.state_dict()
-    shared = {name: theirs[name] for name in ours if name in theirs and theirs[name].shape == ours[name].shape}
+    shared = {name: theirs[name] for name in ours if name in theirs}
     if not shared:
         raise InputError("the weights to start from have no layer in common with this network: wrong kind or width")
+    unlike = [name for name, tensor in shared.items() if tensor.shape != ours[name].shape]
+    settings = _different_settings(module, source)
+    if unlike or any(name.startswith("backbone.") for name in settings):  # a stride shows in no shape
+        raise InputError(
+            "the weights to start from are of another architecture: "
+            f"{'; '.join(settings) or unlike[0]}; set network as it was there, or take other weights"
+        )
     module.load_state_dict(shared, strict=False)
     return [name for name in ours if name not in shared]
+
+
+def _different_settings(module: nn.Module, source: nn.Module) -> list[str]:
+    """Settings of two networks of one kind that shape shared layers and differ, as a user reads them."""
+    here, there = (_flat(part.config.model_dump()) if isinstance(part, Network) else {} for part in (module, source))
+    names = [
+        name for name in here if name in there and name not in ("kind", "heads", "level_losses", "box_vox", "mask")
+    ]
+    return [f"{name} is {there[name]} there, {here[name]} here" for name in names if here[name] != there[name]]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def bundled_weights(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from torch import nn
@@ -13,14 +14,22 @@ from cryoembed.recipes.progress import progress_bar
 from cryoembed.recipes.records import write_records
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Draw
-from cryoembed.training.fit import FitResult, fit
+from cryoembed.training.fit import fit
+from cryoembed.training.loop import FitResult
+from cryoembed.training.processes import is_writer
 
 WEIGHTS = "weights.safetensors"
 
 
 def run_training(objective: nn.Module, draw: Draw, config: Config, train: TrainConfig, out: Path) -> FitResult:
-    """Run the loop in ``out`` with a progress bar; a checkpoint made with the same settings is resumed."""
+    """Run the loop in ``out`` with a progress bar; a checkpoint made with the same settings is resumed.
+
+    Of several processes only the first has a bar and tells what it does; all of them warn.
+    """
     settings = config.model_dump(mode="json", exclude={"out", "train", "name", "half"})
+    if not is_writer():
+        logging.getLogger("cryoembed").setLevel(logging.WARNING)
+        return fit(objective, draw, train, folder=out, settings=settings)
     with progress_bar("training", train.steps) as advance:
         return fit(objective, draw, train, folder=out, settings=settings, advance=advance)
 
@@ -28,7 +37,12 @@ def run_training(objective: nn.Module, draw: Draw, config: Config, train: TrainC
 def finish(
     result: FitResult, network: nn.Module, config: Config, train: TrainConfig, out: Path, card: ModelCard, *, half: bool
 ) -> str:
-    """Write records, and the weights unless the training was interrupted; return the closing line."""
+    """Write records, and the weights unless the training was interrupted; return the closing line.
+
+    Of several processes the first does so, and the others have nothing to say.
+    """
+    if not result.writes:
+        return ""
     if result.stopped:
         write_records(out, config)
         return f"stopped at step {result.steps} of {train.steps}; run the same command to go on ({out})"

@@ -21,9 +21,16 @@ class TrainConfig(Config):
     schedule: Literal["warmup_cosine", "one_cycle", "constant"] = "warmup_cosine"
     warmup_steps: int = Field(0, ge=0, description="linear warm-up; one_cycle: 0 means 30 % of the steps")
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of all gradients together")
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="> 0: what is kept is a moving average of the weights")
+    checkpoint_gradients: bool = Field(False, description="run the backbone again in the backward pass: less memory")
+    sync_batchnorm: bool = Field(
+        False, description="batch statistics over all processes; GPUs only, torch has no other"
+    )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = Field("auto", description="auto | cpu | cuda")
-    devices: int = Field(1, ge=1, description="processes of data-parallel training")
+    devices: int = Field(
+        1, ge=1, description="processes of data-parallel training; torchrun and Slurm set it themselves"
+    )
     workers: int = Field(0, ge=0, description="threads that draw batches ahead; 0 draws between steps")
     composers: int = Field(1, ge=1, description="processes that make new scenes or phantoms, where data roll")
     seed: int = 0

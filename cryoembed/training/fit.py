@@ -1,54 +1,25 @@
-"""The one training loop: any objective, any source of batches, one device or many.
-
-What a step sees depends on (seed, rank, step) only, so that a resumed training equals an uninterrupted one.
-"""
+"""Trainings from the first look to the last checkpoint: processes, resume, number format and memory, then the loop."""
 
 from __future__ import annotations
 
+import itertools
 import logging
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from cryoembed.errors import InputError
-from cryoembed.training import state
+from cryoembed.training import memory, numerics, processes, state
+from cryoembed.training.average import WeightAverage
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Batch, Draw, batches_ahead
-from cryoembed.training.log import TrainingLog
-from cryoembed.training.schedule import learning_rate
+from cryoembed.training.loop import FitResult, Loop, to_device
 
 logger = logging.getLogger(__name__)
-
-MOST_SKIPS_IN_A_ROW = 50
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """How a training ended.
-
-    Attributes
-    ----------
-    steps
-        Optimizer steps done, those of earlier runs included.
-    stopped
-        Whether it was interrupted before its last step.
-    skipped_steps
-        Steps left out because a gradient was not finite.
-    metrics
-        Last logged averages of what the objective returned.
-    """
-
-    steps: int
-    stopped: bool
-    skipped_steps: int
-    metrics: dict[str, float]
 
 
 def fit(
@@ -62,6 +33,11 @@ def fit(
     stop_after: int | None = None,
 ) -> FitResult:
     """Train ``objective`` in place and keep its state in ``folder``.
+
+    What a step sees depends on (seed, process, step) only, so that a resumed training equals an uninterrupted one.
+    With ``config.ema_decay`` a finished training leaves the averaged weights in ``objective``; those of the last step
+    stay in the checkpoint. Before the first step the fast number format is checked against plain float32
+    (`numerics.choose_format`; a resumed training keeps what was chosen), and the memory of a step against what is free.
 
     Parameters
     ----------
@@ -79,28 +55,50 @@ def fit(
     advance
         Called with the number of steps done, for a progress bar.
     stop_after
-        Stop with a checkpoint once this many steps are done, as an interruption (SIGINT) would.
+        Stop with a checkpoint once this many steps are done, as an interruption (SIGINT, SIGTERM, SIGUSR1) would.
 
     Raises
     ------
     InputError
-        If the checkpoint does not fit, or the training diverged.
+        If the checkpoint does not fit, the memory does not suffice, or the training diverged: 3 steps in a row without
+        a finite loss, or 50 without finite gradients. The last good checkpoint stays as it is.
     """
-    fabric = _fabric(config)
-    fabric.launch()
-    folder.mkdir(parents=True, exist_ok=True)
-    objective.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    optimizer = _optimizer(objective, config)
-    recorded = {"train": _shaping(config), "settings": dict(settings or {})}
-    progress = state.Progress(settings=recorded)
-    if (folder / state.FILE_NAME).exists():
-        progress = state.load_state(folder / state.FILE_NAME, objective, optimizer, recorded)
-        logger.info("resuming %s at step %d of %d", folder, progress.step, config.steps)
-        if advance:
-            advance(progress.step)
-    model, optimizer = fabric.setup(objective, optimizer)
-    loop = _Loop(fabric, model, objective, optimizer, config, folder, progress)
-    return loop.run(draw, advance or (lambda _: None), stop_after)
+    fabric = processes.launched(config)
+    rank, device = fabric.global_rank, fabric.device
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        warnings = _synchronise_norms(objective, fabric, config)
+        objective.to(device).train()
+        _recompute(objective, enabled=config.checkpoint_gradients)
+        optimizer = _optimizer(objective, config)
+        average = WeightAverage(objective, config.ema_decay) if config.ema_decay else None
+        recorded = {"train": _shaping(config) | {"devices": fabric.world_size}, "settings": dict(settings or {})}
+        progress = state.Progress(settings=recorded)
+        if (folder / state.FILE_NAME).exists():
+            kept = average.state if average else None
+            progress = state.load_state(
+                folder / state.FILE_NAME, objective, optimizer, recorded, averaged=kept, rank=rank
+            )
+            if rank == 0:
+                logger.info("resuming %s at step %d of %d", folder, progress.step, config.steps)
+        elif rank:  # the first process goes on with the seed that made the weights
+            torch.manual_seed(int(np.random.SeedSequence((config.seed, rank)).generate_state(1)[0]))
+        with closing(batches_ahead(draw, _seeds(config, rank, progress.step), workers=config.workers)) as batches:
+            first = next(batches, None)
+            advice: Callable[[], str] = str
+            if first is not None:
+                progress, more = _with_format(objective, to_device(first, device), config, fabric, progress)
+                warnings += more
+                advice = _check_memory(objective, to_device(first, device), config, fabric, progress)
+            model, wrapped = fabric.setup(objective, optimizer)
+            progress = progress.model_copy(update={"warnings": [*progress.warnings, *warnings]})
+            loop = Loop(fabric, model, objective, wrapped, config, folder, progress, average, draw, advice)
+            if advance and progress.step:
+                advance(progress.step)
+            following = itertools.chain([first] if first is not None else [], batches)
+            return loop.run(following, advance or (lambda _: None), stop_after or config.steps)
+    finally:
+        processes.close()
 
 
 def _shaping(config: TrainConfig) -> dict[str, Any]:
@@ -108,25 +106,86 @@ def _shaping(config: TrainConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"device", "workers", "composers", "checkpoint_every", "log_every"})
 
 
-def _fabric(config: TrainConfig) -> Any:
-    from lightning_fabric import Fabric  # 1.3 s: only who trains pays
-
-    accelerator = {"cpu": "cpu", "auto": "cuda" if torch.cuda.is_available() else "cpu"}.get(config.device, "cuda")
-    if accelerator == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"train.device is {config.device!r} but torch sees no CUDA device; use --device cpu")
-    precision = "bf16-mixed" if _use_bf16(config.precision, accelerator) else "32-true"
-    index = config.device.partition(":")[2]
-    devices: Any = [int(index)] if index.isdigit() and config.devices == 1 else config.devices
-    return Fabric(accelerator=accelerator, devices=devices, precision=precision)
+def _seeds(config: TrainConfig, rank: int, step: int) -> Iterator[tuple[int, ...]]:
+    """(seed, process, number) of every batch from ``step`` on."""
+    return ((config.seed, rank, n) for n in range(step * config.accumulate, config.steps * config.accumulate))
 
 
-def _use_bf16(precision: str, accelerator: str) -> bool:
+def _synchronise_norms(objective: nn.Module, fabric: Any, config: TrainConfig) -> list[str]:
+    if not config.sync_batchnorm or fabric.world_size == 1:
+        return []
+    if fabric.device.type != "cuda":
+        text = "train.sync_batchnorm is off: torch synchronises batch normalisation on GPUs only"
+        logger.warning(text)
+        return [text]
+    nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
+    return []
+
+
+def _recompute(objective: nn.Module, *, enabled: bool) -> None:
+    """Tell every part that can (`models.backbone.Backbone`) to make its activations again in the backward pass."""
+    for part in objective.modules():
+        if hasattr(part, "recompute"):
+            part.recompute = enabled  # type: ignore[assignment]
+
+
+def _with_format(
+    objective: nn.Module, batch: Batch, config: TrainConfig, fabric: Any, progress: state.Progress
+) -> tuple[state.Progress, list[str]]:
+    """Choose the number format, once: a resumed training keeps it."""
+    if progress.number_format:
+        numerics.lay_out(objective, progress.number_format)
+        return progress, []
+    wanted = _wanted_format(config.precision, fabric.device.type)
+    chosen, warnings = numerics.choose_format(
+        objective, batch, wanted, lambda holds: not processes.anywhere(fabric, not holds)
+    )
+    for text in warnings:
+        logger.warning(text)
+    return progress.model_copy(update={"number_format": chosen}), warnings
+
+
+def _wanted_format(precision: str, accelerator: str) -> numerics.Format:
     if precision != "auto":
-        return precision == "bf16"
+        return "bf16" if precision == "bf16" else "fp32"
     if accelerator == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     capabilities = torch.backends.cpu.get_cpu_capability()
-    return "AVX512" in capabilities and bool(torch.cpu._is_avx512_bf16_supported())
+    return "bf16" if "AVX512" in capabilities and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def _check_memory(
+    objective: nn.Module, batch: Batch, config: TrainConfig, fabric: Any, progress: state.Progress
+) -> Callable[[], str]:
+    """Refuse a step that cannot fit; return what to advise should it not fit all the same."""
+
+    def needed() -> memory.StepMemory:
+        assert progress.number_format  # chosen before
+        return memory.step_memory(
+            objective, batch, numerics.try_forward(objective, batch, progress.number_format), config
+        )
+
+    def recomputed() -> memory.StepMemory | None:
+        if config.checkpoint_gradients:
+            return None
+        _recompute(objective, enabled=True)
+        try:
+            return needed()
+        finally:
+            _recompute(objective, enabled=False)
+
+    sharing = 1 if fabric.device.type == "cuda" else processes.on_this_machine(fabric)
+    expected, room = needed(), memory.free_memory(fabric.device, sharing=sharing)
+    if expected.total > room:
+        memory.check_memory(expected, room, recomputed=recomputed())
+    if fabric.is_global_zero:
+        logger.info(
+            "training in %s; a step needs about %.2g GB, %.2g GB are free",
+            numerics.DESCRIPTIONS[progress.number_format or "plain"],
+            expected.total / memory.GB,
+            room / memory.GB,
+        )
+    return lambda: memory.what_fits(expected, expected.fixed + expected.activations // 2, recomputed=None)
 
 
 def _optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -140,94 +199,3 @@ def _optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     return torch.optim.AdamW(groups, lr=config.learning_rate)
-
-
-@dataclass
-class _Loop:
-    fabric: Any
-    model: nn.Module
-    objective: nn.Module
-    optimizer: torch.optim.Optimizer
-    config: TrainConfig
-    folder: Path
-    progress: state.Progress
-
-    def run(self, draw: Draw, advance: Callable[[float], None], stop_after: int | None) -> FitResult:
-        config, step, skipped, in_a_row = self.config, self.progress.step, self.progress.skipped_steps, 0
-        log = TrainingLog(self.folder / "log.jsonl", self.progress, config.log_every, active=self.fabric.is_global_zero)
-        last = min(config.steps, stop_after or config.steps)
-        self.model.train()
-        with _interruption() as interrupted:
-            seeds = (
-                (config.seed, self.fabric.global_rank, n)
-                for n in range(step * config.accumulate, last * config.accumulate)
-            )
-            batches = batches_ahead(draw, seeds, workers=config.workers)
-            while step < last and not interrupted():
-                finite, values = self._step(batches, step)
-                in_a_row = 0 if finite else in_a_row + 1
-                skipped += not finite
-                step += 1
-                if in_a_row >= MOST_SKIPS_IN_A_ROW:
-                    raise InputError(
-                        f"training diverged: {in_a_row} steps in a row without finite gradients; "
-                        "lower train.learning_rate or set train.precision=fp32"
-                    )
-                log.add(step, values, learning_rate(step - 1, config), skipped, last=step == config.steps)
-                advance(1)
-                if step % config.checkpoint_every == 0 and step < last:
-                    self._save(step, skipped, log)
-            batches.close()
-        self._save(step, skipped, log)
-        return FitResult(step, step < config.steps, skipped, log.latest)
-
-    def _step(self, batches: Iterator[Batch], step: int) -> tuple[bool, dict[str, Tensor]]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.config)
-        self.optimizer.zero_grad(set_to_none=True)
-        values: dict[str, Tensor] = {}
-        for part in range(self.config.accumulate):
-            batch = _to_device(next(batches), self.fabric.device)
-            with self.fabric.no_backward_sync(self.model, enabled=part < self.config.accumulate - 1):
-                values = self.model(batch)
-                self.fabric.backward(values["loss"] / self.config.accumulate)
-        gradients = [p.grad for p in self.objective.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        finite = bool(torch.isfinite(norm))
-        if finite:
-            if self.config.gradient_clip:
-                torch.nn.utils.clip_grads_with_norm_(self.objective.parameters(), self.config.gradient_clip, norm)
-            self.optimizer.step()
-        return finite, {**values, "gradient_norm": norm}
-
-    def _save(self, step: int, skipped: int, log: TrainingLog) -> None:
-        progress = self.progress.model_copy(update={"step": step, "skipped_steps": skipped, **log.state()})
-        if self.fabric.is_global_zero:
-            inner = getattr(self.optimizer, "optimizer", self.optimizer)
-            state.save_state(self.folder / state.FILE_NAME, self.objective, inner, progress)
-        self.fabric.barrier()
-
-
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-
-
-@contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """Yield a question: has Ctrl-C been pressed? The first asks for a checkpoint, the second stops at once."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-
-    def stop(*_: object) -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-        logger.warning("interrupted: writing a checkpoint (press again to stop at once)")
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -187,3 +187,17 @@ def test_weights_are_readable_by_others(tmp_path: Path) -> None:
     save_weights(path, build(config), ModelCard(name="w", network=config))
     (tmp_path / "other").touch()
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone": BackboneConfig(width=8)}, r"backbone\.width is 4 there, 8 here"),
+        ({"backbone": BackboneConfig(width=4, stem_stride=2)}, r"backbone\.stem_stride is 1 there, 2 here"),
+        ({"pyramid_channels": 16}, r"pyramid_channels is 8 there, 16 here"),
+    ],
+)
+def test_weights_of_another_architecture_are_no_start_and_the_setting_is_named(change: dict, message: str) -> None:
+    config = VoxelNetworkConfig(backbone=BackboneConfig(width=4), pyramid_channels=8, global_dim=8, voxel_dim=8)
+    with pytest.raises(InputError, match=message):
+        start_from(build(config.model_copy(update={**change, "level_losses": ()})), build(config))

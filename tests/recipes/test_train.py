@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
@@ -139,3 +140,17 @@ def test_heads_train_on_endless_samples(tmp_path: Path) -> None:
         assert "for 3 steps" in train(tiny(tmp_path / name, f"stream={stream_file(tmp_path)}"))
     first, second = (tmp_path / name / "weights.safetensors" for name in "ab")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_data_set_of_another_voxel_size_or_with_nan_is_refused_by_name(tmp_path: Path) -> None:
+    settings = DatasetConfig(
+        models=1, shape=(24, 32, 32), random_phantoms=1, mass_range_kda=(100, 300), counts=1, allow_shortfall=True
+    )
+    simulate_dataset(settings, tmp_path / "data")
+    over = f"dataset={tmp_path / 'data'}", "data.shape_zyx=[24, 24, 24]"
+    with pytest.raises(InputError, match=r"model_0: voxel size 10\.0 A, but data\.voxel_size is 20"):
+        train(tiny(tmp_path / "run", *over, "data.voxel_size=20", "input.voxel_size=20"))
+    with mrcfile.open(tmp_path / "data/model_0/reconstruction.mrc", "r+") as file:
+        file.data[3, 3, 3] = np.nan
+    with pytest.raises(InputError, match=r"1 voxels from slice z=0 on are NaN or infinite"):
+        train(tiny(tmp_path / "run", *over))
