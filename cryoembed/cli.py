@@ -88,7 +88,7 @@ def train(
     device: Device = None,
     overrides: Overrides = None,
 ) -> None:
-    """Train heads on simulated truth: denoise, instance."""
+    """Train heads on simulated truth: denoise, instance, semantic, lamella."""
     _run("train", "TrainRecipeConfig", {"out": out, "stream": stream, "train.device": device}, config, overrides)
 
 

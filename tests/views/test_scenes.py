@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from cryoembed.errors import InputError
+from cryoembed.semantic import IGNORED
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.dense import draw_targets, draw_view_pairs
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scene, clean_scene
@@ -87,3 +90,25 @@ def test_scene_that_cannot_teach_is_refused() -> None:
         clean_scene(empty[:20], empty[:20].astype(np.int32), CONFIG)
     with pytest.raises(ValueError, match="does not fit"):
         SceneConfig(shape_zyx=(32, 64, 64), crop_vox=32)
+
+
+def test_balanced_crops_show_the_rare_class() -> None:
+    plain = planted()
+    classes = np.zeros(plain.density.shape, dtype=np.uint8)
+    classes[25:27, 34:36, 34:36] = 5  # in a corner that few crops reach
+    scene = replace(plain, classes=classes)
+    batches = {
+        share: draw_targets(
+            [scene], CONFIG.model_copy(update={"balanced_share": share}), np.random.default_rng(0), batch=16
+        )
+        for share in (0.0, 1.0)
+    }
+    reached = {share: int((batch["classes"] == 5).flatten(1).any(1).sum()) for share, batch in batches.items()}
+    assert reached[0.0] < 4
+    assert reached[1.0] == 16
+
+
+def test_truth_that_is_not_given_is_ignored() -> None:
+    batch = draw_targets([planted()], CONFIG, np.random.default_rng(0), batch=1)
+    assert (batch["classes"] == IGNORED).all()
+    assert (batch["inside"] == IGNORED).all()
