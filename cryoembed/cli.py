@@ -113,6 +113,7 @@ def denoise(
 def segment(
     tomograms: Tomograms,
     out: Annotated[Path, typer.Option(help="Folder for label volumes and picks.")],
+    tasks: Annotated[str | None, typer.Option(help="Any of: instance,semantic,lamella; default instance.")] = None,
     weights: Annotated[str | None, typer.Option(help="Bundled name or .safetensors file.")] = None,
     contrast: Contrast = None,
     voxel_size: VoxelSize = None,
@@ -121,8 +122,9 @@ def segment(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Find every particle, whatever it is: label volumes and class-blind picks."""
+    """Find every particle, whatever it is: label volumes and class-blind picks; classes and the lamella, if asked."""
     values = {"tomograms": tomograms, "out": out, "weights": weights, "contrast": contrast, "voxel_size": voxel_size}
+    values["tasks"] = None if tasks is None else tuple(task.strip() for task in tasks.split(","))
     _run("segment", "SegmentConfig", values | {"device": device, "precision": precision}, config, overrides)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+DiceKind = Literal["generalised", "mean"]
 VoxelWeights = Float[Tensor, "b 1 z y x"] | Bool[Tensor, "b 1 z y x"]
 
 
@@ -81,6 +82,8 @@ def semantic_loss(
     classes: Int64[Tensor, "b 1 z y x"],
     distance_target: Float[Tensor, "b 1 z y x"],
     known: Bool[Tensor, "b 1 z y x"],
+    class_weights: Float[Tensor, " c"] | None = None,
+    dice: DiceKind = "generalised",
 ) -> SemanticTerms:
     """Return equation 12: the plain sum of cross-entropy (9), generalised Dice (10) and squared distance error (11).
 
@@ -89,7 +92,11 @@ def semantic_loss(
     classes
         Class numbers; any within range where not ``known``.
     known
-        Voxels that count, in all three terms. None at all gives 0.
+        Voxels that count, in all three terms.
+    class_weights
+        By which the cross-entropy of a voxel of each class is multiplied; None: 1, as in equation 9.
+    dice
+        ``generalised`` (equation 10), or ``mean``, see `mean_dice`.
 
     Notes
     -----
@@ -97,11 +104,13 @@ def semantic_loss(
     the weights of equation 10 would then be those of a few stray voxels.
     """
     logits, weights = class_logits.float(), known.float()
-    entropy = _weighted_mean(F.cross_entropy(logits, classes[:, 0], reduction="none")[:, None], weights)
+    losses = F.cross_entropy(logits, classes[:, 0], reduction="none")[:, None]
+    entropy = _weighted_mean(losses if class_weights is None else losses * class_weights[classes], weights)
     one_hot = F.one_hot(classes[:, 0], logits.shape[1]).movedim(-1, 1) * weights
-    dice = generalised_dice(_as_one_sample(logits.softmax(dim=1) * weights), _as_one_sample(one_hot))
+    overlap = generalised_dice if dice == "generalised" else mean_dice
+    missed = overlap(_as_one_sample(logits.softmax(dim=1) * weights), _as_one_sample(one_hot))
     error = squared_error(distance, distance_target, weights)
-    return SemanticTerms(entropy + dice + error, entropy, dice, error)
+    return SemanticTerms(entropy + missed + error, entropy, missed, error)
 
 
 def generalised_dice(
@@ -128,6 +137,22 @@ def generalised_dice(
     shared = (weights * (probabilities * target).sum(dim=space)).sum(dim=1)
     united = (weights * (probabilities + target).sum(dim=space)).sum(dim=1)
     return (1 - (2 * shared + smooth) / (united + smooth)).mean()
+
+
+def mean_dice(
+    probabilities: Float[Tensor, "b c z y x"], target: Float[Tensor, "b c z y x"], *, smooth: float = 1e-5
+) -> Float[Tensor, ""]:
+    """Return 1 - the mean soft Dice of the classes that a sample has, the mean over samples.
+
+    Every class counts alike and by itself. In equation 10 the rarest class of a sample has nearly all the weight (the
+    square of its volume divides), so that until it is found the loss says nothing of the others.
+    """
+    space = (2, 3, 4)
+    probabilities, target = probabilities.float(), target.float()
+    volume = target.sum(dim=space)
+    present = (volume > 0).float()
+    each = (2 * (probabilities * target).sum(dim=space) + smooth) / (probabilities.sum(dim=space) + volume + smooth)
+    return 1 - ((each * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)).mean()
 
 
 def _as_one_sample(volumes: Float[Tensor, "b c z y x"]) -> Float[Tensor, "1 c n 1 1"]:

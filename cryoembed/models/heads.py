@@ -61,11 +61,23 @@ def split_outputs(head: Head, channels: Float[Tensor, "b c z y x"]) -> dict[str,
     return outputs
 
 
+def map_shape(output: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of an output's dense map of a volume: outputs with several channels have them first."""
+    return (CHANNELS[output], *shape) if output in CHANNELS else shape
+
+
 def activated(name: str, raw: Float[Tensor, "b c z y x"]) -> Float[Tensor, "b c z y x"]:
     """Make probabilities of logits; other outputs stay as they are."""
     if name in CLASS_LOGITS:
         return raw.softmax(dim=1)
     return raw.sigmoid() if name in LOGITS else raw
+
+
+def class_weights(balance: float) -> Float[Tensor, " c"]:
+    """Return ``prior ** -balance`` of every class of the semantic head, 1 in the mean over voxels: 1 each for 0."""
+    priors = torch.tensor([CLASS_PRIORS[name] for name in SEMANTIC_CLASSES])
+    weights = priors**-balance
+    return weights / (priors * weights).sum()
 
 
 def head_of(output: str) -> Head:

@@ -17,7 +17,7 @@ from cryoembed.recipes.training_data import Stream, check_stream, scene_source, 
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
-from cryoembed.training.objectives.heads import Frozen, Heads
+from cryoembed.training.objectives.heads import Frozen, Heads, SemanticConfig
 from cryoembed.training.schedule import ONE_CYCLE_START_FRACTION
 from cryoembed.views.dense import draw_targets
 from cryoembed.views.scenes import SceneConfig
@@ -32,6 +32,7 @@ class TrainRecipeConfig(Config):
     input: InputConfig = InputConfig()
     weights: str | None = Field(None, description="bundled name or .safetensors file to start from")
     frozen: Frozen = Field("none", description="encoder | all_but_heads: what keeps its weights; needs weights")
+    semantic: SemanticConfig = Field(SemanticConfig(), description="the semantic head's loss")
     data: SceneConfig = SceneConfig()
     dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
     held_back: bool = Field(False, description="let dataset show species of the validation and test splits")
@@ -73,7 +74,9 @@ def train(config: TrainRecipeConfig) -> str:
     network = build(config.network)
     if config.weights is not None:
         start_from(network, load_weights(find_weights(config.weights)).module)
-    objective = Heads(network, config.tasks, frozen=config.frozen, quiet=_quiet_batches(config.train))
+    objective = Heads(
+        network, config.tasks, frozen=config.frozen, semantic=config.semantic, quiet=_quiet_batches(config.train)
+    )
     with scene_source(
         config.data,
         dataset=config.dataset,

@@ -6,16 +6,32 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from cryoembed.losses.segmentation import binary_cross_entropy, instance_loss, semantic_loss, squared_error
+from cryoembed.config import Config
+from cryoembed.losses.segmentation import (
+    DiceKind,
+    binary_cross_entropy,
+    instance_loss,
+    semantic_loss,
+    squared_error,
+)
 from cryoembed.models.config import Head
 from cryoembed.models.dense_simsiam import VoxelNetwork
+from cryoembed.models.heads import class_weights
 from cryoembed.semantic import IGNORED, SEMANTIC_CLASSES
 from cryoembed.training.objectives.recall import RecallTally
 from cryoembed.training.objectives.terms import Terms, detached
 
 Frozen = Literal["none", "encoder", "all_but_heads"]
+
+
+class SemanticConfig(Config):
+    """The loss of the semantic head; the defaults are the thesis' (equation 12)."""
+
+    dice: DiceKind = Field("generalised", description="or mean: every class that a batch has counts alike")
+    balance: float = Field(0.0, ge=0, le=1, description="cross-entropy of a class is weighted by prior ** -balance")
 
 
 class Heads(nn.Module):
@@ -28,12 +44,22 @@ class Heads(nn.Module):
     frozen
         ``encoder`` keeps the backbone (thesis, section 4.3.2: decoder and heads are trained), ``all_but_heads`` the
         feature pyramid, too.
+    semantic
+        Terms of the semantic head's loss.
     quiet
         Batches before a class that is never found is warned of.
     """
 
+    class_weights: Tensor
+
     def __init__(
-        self, network: VoxelNetwork, tasks: Sequence[Head], *, frozen: Frozen = "none", quiet: int = 0
+        self,
+        network: VoxelNetwork,
+        tasks: Sequence[Head],
+        *,
+        frozen: Frozen = "none",
+        semantic: SemanticConfig | None = None,
+        quiet: int = 0,
     ) -> None:
         super().__init__()
         self.network, self.tasks = network, tuple(tasks)
@@ -44,6 +70,8 @@ class Heads(nn.Module):
             trained.append(self.network.backbone)
         if "semantic" in tasks:
             self.recall = RecallTally(SEMANTIC_CLASSES, quiet=quiet)
+            self.semantic = semantic or SemanticConfig()
+            self.register_buffer("class_weights", class_weights(self.semantic.balance), persistent=False)
         # projectors and predictors serve self-supervision; without a gradient they keep their weights
         self.network.requires_grad_(False)
         for part in trained:
@@ -85,6 +113,8 @@ class Heads(nn.Module):
                 classes=classes,
                 distance_target=batch["semantic_distance"],
                 known=known,
+                class_weights=self.class_weights,
+                dice=self.semantic.dice,
             )
             terms |= {"cross_entropy": semantic.cross_entropy, "dice": semantic.dice}
             terms["semantic_distance"] = semantic.distance
