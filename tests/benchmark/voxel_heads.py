@@ -157,11 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="voxel_small")
     parser.add_argument("--folder", type=Path, help="of structures and maps")
-    parser.add_argument("--tomograms", type=int, default=2)
-    parser.add_argument("--shape", type=int, nargs=3, default=(96, 160, 160))
+    parser.add_argument("--tomograms", type=int, default=1)
+    parser.add_argument("--shape", type=int, nargs=3, default=(96, 128, 128))
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     given = parser.parse_args()
     settings = [f"models={given.tomograms}", "validation=0", f"shape={list(given.shape)}", f"seed={SEED}"]
+    # as much of the depth as in the config, at its 10 A per voxel
+    settings += [f"envelope.thickness_nm=[{0.47 * given.shape[0]:.0f}, {0.88 * given.shape[0]:.0f}]"]
     settings += [f"structure_folder={given.folder}"] if given.folder else ["structures=[]"]
     started = time.perf_counter()
     model = load_voxel_model(given.weights)

@@ -19,6 +19,8 @@ FEWEST = 200.0  # voxels of a class, remembered ones, below which its recall say
 class RecallTally(nn.Module):
     """Running recall of each class; its counts are part of a checkpoint, so that a resumed training logs the same.
 
+    The background-collapse guard of the heads: a network that names everything background has a fine mean accuracy.
+
     Parameters
     ----------
     names
