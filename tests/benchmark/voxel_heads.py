@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--weights", default="voxel_small")
     parser.add_argument("--folder", type=Path, help="of structures and maps")
     parser.add_argument("--tomograms", type=int, default=1)
-    parser.add_argument("--shape", type=int, nargs=3, default=(96, 128, 128))
+    parser.add_argument("--shape", type=int, nargs=3, default=(64, 128, 128))
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     given = parser.parse_args()
     settings = [f"models={given.tomograms}", "validation=0", f"shape={list(given.shape)}", f"seed={SEED}"]
