@@ -88,7 +88,7 @@ def train(
     device: Device = None,
     overrides: Overrides = None,
 ) -> None:
-    """Train heads on simulated truth: denoise, instance; with a `method`: denoise, without truth."""
+    """Train heads on simulated truth: denoise, instance, semantic, lamella; with a `method`: denoise, without truth."""
     from cryoembed.config import sets
 
     recipe = ("self_denoise", "SelfDenoiseConfig") if sets(config, "method") else ("train", "TrainRecipeConfig")
@@ -121,6 +121,7 @@ def denoise(
 def segment(
     tomograms: Tomograms,
     out: Annotated[Path, typer.Option(help="Folder for label volumes and picks.")],
+    tasks: Annotated[str | None, typer.Option(help="Any of: instance,semantic,lamella; default instance.")] = None,
     weights: Annotated[str | None, typer.Option(help="Bundled name or .safetensors file.")] = None,
     contrast: Contrast = None,
     voxel_size: VoxelSize = None,
@@ -129,8 +130,9 @@ def segment(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Find every particle, whatever it is: label volumes and class-blind picks."""
+    """Find every particle, whatever it is: label volumes and class-blind picks; classes and the lamella, if asked."""
     values = {"tomograms": tomograms, "out": out, "weights": weights, "contrast": contrast, "voxel_size": voxel_size}
+    values["tasks"] = None if tasks is None else tuple(task.strip() for task in tasks.split(","))
     _run("segment", "SegmentConfig", values | {"device": device, "precision": precision}, config, overrides)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from cryoembed.errors import InputError
 
 C = TypeVar("C", bound="Config")
+_YAML = (".yaml", ".yml")
 
 
 class Config(BaseModel):
@@ -52,7 +53,8 @@ def load_config(
     overrides
         Strings ``a.b=value`` as given to ``--set``; values are parsed as YAML.
     flags
-        Values by (dotted) key that win over everything else; ``None`` means not given.
+        Values by (dotted) key that win over everything else; ``None`` means not given. An override inside of a flag's
+        setting (``stream.seed=1`` beside ``--stream FILE``) is laid over what the flag names.
 
     Raises
     ------
@@ -62,6 +64,17 @@ def load_config(
     values: dict[str, Any] = {}
     if path is not None:
         values = _read_mapping(path)
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    inside = [override for override in overrides if any(override.startswith(f"{key}.") for key in given)]
+    _override(values, [override for override in overrides if override not in inside])
+    for key, value in given.items():
+        _assign(values, key.split("."), value, key)
+    _override(values, inside)
+    return parse_config(cls, values, source=str(path) if path else "settings")
+
+
+def _override(values: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Lay ``key.sub=value`` strings over a mapping."""
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -73,10 +86,6 @@ def load_config(
                 f"--set {override!r}: the value is not readable YAML; quote it, or close its brackets"
             ) from None
         _assign(values, key.strip().split("."), value, key)
-    for key, value in (flags or {}).items():
-        if value is not None:
-            _assign(values, key.split("."), value, key)
-    return parse_config(cls, values, source=str(path) if path else "settings")
 
 
 def sets(path: Path, key: str) -> bool:
@@ -119,6 +128,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 def _assign(values: dict[str, Any], keys: list[str], value: Any, dotted: str) -> None:
     for key in keys[:-1]:
         inner = values.setdefault(key, {})
+        if isinstance(inner, str | Path) and Path(inner).suffix in _YAML:  # settings given as a file are opened here
+            inner = values[key] = _read_mapping(Path(inner))
         if not isinstance(inner, dict):
             raise InputError(f"--set {dotted}: {key!r} is a single value, it has no settings inside")
         values = inner

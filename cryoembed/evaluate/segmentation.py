@@ -12,6 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 from cryoembed.errors import InputError
 
+AP_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)  # of table 7 (CryoSiam, section 4.3.3)
+
 
 @dataclass(frozen=True)
 class InstanceScore:
@@ -56,6 +58,11 @@ def score_instances(
     _same_shape(predicted, truth)
     overlap = _intersection_over_union(predicted, truth)
     return [_score_at(overlap, threshold) for threshold in thresholds]
+
+
+def mean_precision(scores: Sequence[InstanceScore]) -> float:
+    """AP of one tomogram: the mean of ``tp / (tp + fp + fn)`` over thresholds (CryoSiam, equations 21 and 22)."""
+    return float(np.mean([score.average_precision for score in scores]))
 
 
 def _score_at(overlap: npt.NDArray[np.float64], threshold: float) -> InstanceScore:

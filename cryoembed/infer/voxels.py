@@ -48,12 +48,12 @@ def predict_volume(
     volume_zyx
         (z, y, x), prepared as the model card says; array or memory map, read once.
     outputs
-        Any of ``denoise distance boundary foreground embedding`` that the model has.
+        Any of ``denoise distance boundary foreground semantic semantic_distance lamella embedding`` that the model has.
     device, precision, tile, memory
         See `infer.plan.plan_volume`.
     out
-        Arrays or writable memory maps to fill, by output: (z, y, x), embedding (c, z, y, x); any float type. Outputs
-        without one are returned as new float32 arrays.
+        Arrays or writable memory maps to fill, by output: (z, y, x), embedding and semantic (c, z, y, x); any float
+        type. Outputs without one are returned as new float32 arrays.
     progress
         Called after every slab with the share of the work it was.
 

@@ -23,6 +23,8 @@ class InstanceConfig(Config):
         0.8, ge=0, le=1, description="share of the neck between two fragments, beside the boundary map, in the evidence"
     )
 
+    inside_lamella: bool = Field(False, description="drop instances outside the sample; needs a lamella head")
+
     @model_validator(mode="after")
     def _ordered(self) -> InstanceConfig:
         if self.max_volume_A3 is not None and self.max_volume_A3 <= self.min_volume_A3:

@@ -50,7 +50,7 @@ def measure(
     centroids = np.asarray(statistics["centroids"], dtype=np.float64)[ids]
     boxes = np.asarray(statistics["bounding_boxes"], dtype=np.int64)[ids]  # z first, last inclusive, y, ...
     edges = np.concatenate([boxes[:, 0::2], boxes[:, 1::2] + 1], axis=1).astype(np.int32)
-    scores = np.ones(len(ids)) if score_map is None else _mean_scores(labels, score_map, counts)[ids]
+    scores = np.ones(len(ids)) if score_map is None else mean_scores(labels, score_map, counts)[ids]
     return Particles.from_arrays(
         tomogram,
         geometry.voxel_to_angstrom(centroids, voxel_size, origin),
@@ -61,9 +61,10 @@ def measure(
     )
 
 
-def _mean_scores(
+def mean_scores(
     labels: npt.NDArray[Any], score_map: npt.NDArray[Any], counts: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
+    """(n,) mean of a map over each label, given the voxels that each has; 0 where there are none."""
     totals = np.zeros(len(counts))
     thickness = max(1, _SLAB_VOXELS // (labels.shape[1] * labels.shape[2]))
     for start in range(0, labels.shape[0], thickness):

@@ -11,7 +11,7 @@ from cryoembed.preprocess.config import InputConfig
 
 SCHEMA_VERSION = 1
 
-Head = Literal["denoise", "instance"]
+Head = Literal["denoise", "instance", "semantic", "lamella"]
 
 
 class BackboneConfig(Config):

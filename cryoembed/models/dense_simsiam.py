@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cryoembed.errors import InputError
 from cryoembed.models.backbone import Backbone, global_average
 from cryoembed.models.config import Head, VoxelNetworkConfig
-from cryoembed.models.heads import HEAD_OUTPUTS, LOGITS, HeadNetwork, head_of, split_outputs
+from cryoembed.models.heads import HEAD_OUTPUTS, HeadNetwork, activated, head_of, split_outputs
 from cryoembed.models.projector import (
     Projection,
     dense_predictor,
@@ -85,8 +85,8 @@ class VoxelNetwork(nn.Module):
 
     def forward_heads(
         self, x: Float[Tensor, "b 1 z y x"], heads: Sequence[Head] | None = None
-    ) -> dict[str, Float[Tensor, "b 1 z y x"]]:
-        """Return the raw outputs of the heads (all of the network's, unless named): boundary and foreground as logits.
+    ) -> dict[str, Float[Tensor, "b _ z y x"]]:
+        """Return the raw outputs of the heads (all of the network's, unless named): masks and classes as logits.
 
         Raises
         ------
@@ -108,7 +108,8 @@ class VoxelNetwork(nn.Module):
         x
             Volumes, normalised as the model card says.
         outputs
-            Any of ``denoise distance boundary foreground embedding``; boundary and foreground come as probabilities.
+            Any of ``denoise distance boundary foreground semantic semantic_distance lamella embedding``; boundary,
+            foreground and lamella come as probabilities, semantic as one per class of `SEMANTIC_CLASSES`.
 
         Raises
         ------
@@ -125,7 +126,7 @@ class VoxelNetwork(nn.Module):
         finest = self.features(x)[0]
         heads = dict.fromkeys(head_of(name) for name in outputs if name != "embedding")
         raw = {name: output for head in heads for name, output in self._head(head, finest, x).items()}
-        given = {name: raw[name].sigmoid() if name in LOGITS else raw[name] for name in outputs if name in raw}
+        given = {name: activated(name, raw[name]) for name in outputs if name in raw}
         if "embedding" in outputs:
             given["embedding"] = self._embedding(finest, x)
         return {name: given[name] for name in outputs}

@@ -13,11 +13,14 @@ import numpy.typing as npt
 
 from cryoembed.errors import InputError
 from cryoembed.infer.voxels import predict_volume
+from cryoembed.instances.inside import keep_inside
 from cryoembed.instances.measure import measure
 from cryoembed.instances.segment import InstanceConfig, segment_instances
 from cryoembed.io.scratch import scratch_array
 from cryoembed.models.checkpoint import LoadedModel, find_weights, load_weights
+from cryoembed.models.config import Head
 from cryoembed.models.dense_simsiam import VoxelNetwork
+from cryoembed.models.heads import map_shape
 from cryoembed.particles import Particles, particle_ids
 from cryoembed.preprocess.config import Contrast
 from cryoembed.preprocess.prepare import Prepared, prepare
@@ -50,14 +53,55 @@ class FoundInstances:
     maps: dict[str, npt.NDArray[Any]]
 
 
-def load_voxel_model(weights: str) -> LoadedModel:
-    """Load bundled weights by name, or a ``.safetensors`` file; `InputError` unless it has the instance head."""
+def load_voxel_model(weights: str, heads: Sequence[Head] = ("instance",)) -> LoadedModel:
+    """Load bundled weights by name, or a ``.safetensors`` file; `InputError` unless it has the heads."""
     model = load_weights(find_weights(weights))
-    if not isinstance(model.module, VoxelNetwork) or "instance" not in model.module.config.heads:
+    has = model.module.config.heads if isinstance(model.module, VoxelNetwork) else ()
+    if missing := [head for head in heads if head not in has]:
         raise InputError(
-            f"weights {weights} have no instance head; train one with `cryoembed train`, or use voxel_small"
+            f"weights {weights} have no {' and no '.join(missing)} head; train one with `cryoembed train`, or use "
+            "voxel_small"
         )
     return model
+
+
+def needed_heads(config: InstanceConfig) -> tuple[Head, ...]:
+    """The heads that finding instances takes."""
+    return ("instance", "lamella") if config.inside_lamella else ("instance",)
+
+
+def predict_maps(
+    tomogram: Tomogram,
+    model: LoadedModel,
+    outputs: Sequence[str],
+    *,
+    contrast: Contrast = "auto",
+    device: str = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    tile_memory_gb: float | None = None,
+    scratch: Path | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Prepared, dict[str, npt.NDArray[Any]]]:
+    """Prepare a tomogram and compute dense maps of it, all in one pass; see `find_instances` for the settings."""
+    if not isinstance(model.module, VoxelNetwork):
+        raise InputError(f"{model.card.name}: expected a voxel network, got {type(model.module).__name__}")
+    prepared = prepare(tomogram, model.card.input, contrast=contrast, scratch=scratch)
+    log.info("%s: %s", tomogram.name, prepared.record.contrast_reason)
+    volume = prepared.tomogram
+    out, dim = None, model.module.config.voxel_dim
+    if scratch is not None:
+        out = {name: scratch_array(scratch, name, map_shape(name, volume.shape, dim), np.float16) for name in outputs}
+    maps = predict_volume(
+        model.module,
+        volume.data,
+        outputs=outputs,
+        device=device,
+        precision=precision,
+        memory=tile_memory_gb,
+        out=out,
+        progress=progress,
+    )
+    return prepared, maps
 
 
 def find_instances(
@@ -97,33 +141,23 @@ def find_instances(
     InputError
         If the tomogram cannot be used (see `prepare`) or the model lacks an output.
     """
-    if not isinstance(model.module, VoxelNetwork):
-        raise InputError(f"{model.card.name}: expected a voxel network, got {type(model.module).__name__}")
-    prepared = prepare(tomogram, model.card.input, contrast=contrast, scratch=scratch)
-    log.info("%s: %s", tomogram.name, prepared.record.contrast_reason)
-    outputs = tuple(dict.fromkeys((*INSTANCE_MAPS, *further_maps)))
-    volume = prepared.tomogram
-    maps = predict_volume(
-        model.module,
-        volume.data,
-        outputs=outputs,
+    lamella = ("lamella",) if config.inside_lamella else ()
+    prepared, maps = predict_maps(
+        tomogram,
+        model,
+        tuple(dict.fromkeys((*INSTANCE_MAPS, *lamella, *further_maps))),
+        contrast=contrast,
         device=device,
         precision=precision,
-        memory=tile_memory_gb,
-        out=None
-        if scratch is None
-        else {
-            name: scratch_array(scratch, name, _map_shape(name, model.module, volume.shape), np.float16)
-            for name in outputs
-        },
+        tile_memory_gb=tile_memory_gb,
+        scratch=scratch,
         progress=progress,
     )
+    volume = prepared.tomogram
     distance, boundary, foreground = (maps[name] for name in INSTANCE_MAPS)
     labels = segment_instances(distance, boundary, foreground, config, voxel_size=volume.voxel_size)
+    if config.inside_lamella:
+        labels = keep_inside(labels, maps["lamella"])
     particles = measure(labels, volume.voxel_size, tomogram=volume.name, origin=volume.origin, score_map=foreground)
     ids = particle_ids(volume.name, particles.positions_zyx, model.model_hash)
     return FoundInstances(prepared, labels, particles.with_columns(particle_id=ids), maps)
-
-
-def _map_shape(name: str, network: VoxelNetwork, shape: tuple[int, int, int]) -> tuple[int, ...]:
-    return (network.config.voxel_dim, *shape) if name == "embedding" else shape

@@ -50,10 +50,11 @@ def index(config: IndexConfig) -> str:
         If the store was made by another model, or tomograms could not be used; the others are kept all the same.
     """
     from cryoembed.recipes.embedding import load_encoder, store_key
-    from cryoembed.recipes.find_instances import load_voxel_model
+    from cryoembed.recipes.find_instances import load_voxel_model, needed_heads
 
     names = _names(config)
-    finder, encoder = load_voxel_model(config.voxel_weights), load_encoder(config.subtomogram_weights)
+    finder = load_voxel_model(config.voxel_weights, needed_heads(config.instances))
+    encoder = load_encoder(config.subtomogram_weights)
     key = store_key(encoder.card, encoder.model_hash, copies=config.copies)
     store = EmbeddingStore.open_or_create(config.out, key, weights=_weights_reference(config.subtomogram_weights))
     kept, already, refused = [], [], []

@@ -1,4 +1,4 @@
-"""train: teach the voxel network's heads to denoise and to find every particle, on scenes whose truth is known."""
+"""train: teach the voxel network's heads to denoise, to name and to find, on scenes whose truth is known."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pydantic import Field, model_validator
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.models.build import build
-from cryoembed.models.checkpoint import load_weights, start_from
+from cryoembed.models.checkpoint import find_weights, load_weights, start_from
 from cryoembed.models.config import Head, ModelCard, VoxelNetworkConfig
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import Stream, check_stream, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
-from cryoembed.training.objectives.heads import Heads
+from cryoembed.training.objectives.heads import Frozen, Heads, SemanticConfig
+from cryoembed.training.schedule import ONE_CYCLE_START_FRACTION
 from cryoembed.views.dense import draw_targets
 from cryoembed.views.scenes import SceneConfig
 
@@ -29,8 +30,9 @@ class TrainRecipeConfig(Config):
     tasks: tuple[Head, ...] = ("denoise", "instance")
     network: VoxelNetworkConfig
     input: InputConfig = InputConfig()
-    weights: Path | None = Field(None, description="pretrained .safetensors to start from")
-    freeze_encoder: bool = Field(False, description="train the heads only; needs weights")
+    weights: str | None = Field(None, description="bundled name or .safetensors file to start from")
+    frozen: Frozen = Field("none", description="encoder | all_but_heads: what keeps its weights; needs weights")
+    semantic: SemanticConfig = Field(SemanticConfig(), description="the semantic head's loss")
     data: SceneConfig = SceneConfig()
     dataset: Path | None = Field(None, description="folder of model_N in SHREC's layout, instead of new scenes")
     held_back: bool = Field(False, description="let dataset show species of the validation and test splits")
@@ -53,8 +55,8 @@ class TrainRecipeConfig(Config):
                 f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
             )
         check_stream(self.data, self.stream, self.dataset)
-        if self.freeze_encoder and self.weights is None:
-            raise ValueError("freeze_encoder keeps the encoder as it is: give pretrained weights")
+        if self.frozen != "none" and self.weights is None:
+            raise ValueError(f"frozen: {self.frozen} keeps the encoder as it is: give pretrained weights")
         return self
 
 
@@ -71,8 +73,10 @@ def train(config: TrainRecipeConfig) -> str:
     torch.manual_seed(config.train.seed)
     network = build(config.network)
     if config.weights is not None:
-        start_from(network, load_weights(config.weights).module)
-    objective = Heads(network, config.tasks, freeze_encoder=config.freeze_encoder)
+        start_from(network, load_weights(find_weights(config.weights)).module)
+    objective = Heads(
+        network, config.tasks, frozen=config.frozen, semantic=config.semantic, quiet=_quiet_batches(config.train)
+    )
     with scene_source(
         config.data,
         dataset=config.dataset,
@@ -98,3 +102,8 @@ def train(config: TrainRecipeConfig) -> str:
         recipe="train",
     )
     return finish(result, network, config, config.train, config.out, card, half=config.half)
+
+
+def _quiet_batches(train: TrainConfig) -> int:
+    """Batches of the warm-up."""
+    return (train.warmup_steps or round(ONE_CYCLE_START_FRACTION * train.steps)) * train.accumulate

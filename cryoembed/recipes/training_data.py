@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BeforeValidator
 
 from cryoembed.config import load_config
@@ -27,6 +28,7 @@ from cryoembed.views.rolling import Fixed, Rolling
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scenes, clean_scene, numbered_scene
 from cryoembed.views.stream import check_crops_fit, endless, simulated_scene
 from cryoembed.views.structures import check_sample, load_structures
+from cryoembed.views.targets import semantic_classes
 
 logger = logging.getLogger(__name__)
 
@@ -184,4 +186,23 @@ def _recorded_scene(folder: Path, config: SceneConfig, inputs: InputConfig) -> C
     # the truth says which sign particles have; no need to guess
     agreement = np.vdot(density - density.mean(), np.asarray(model.reconstruction.data, dtype=np.float32))
     recorded = prepare(model.reconstruction, inputs, contrast="bright" if agreement > 0 else "dark").tomogram.data
-    return clean_scene(density, np.where(keep[ids], ids, 0).astype(np.int32), config, recorded=recorded)
+    return clean_scene(
+        density,
+        np.where(keep[ids], ids, 0).astype(np.int32),
+        config,
+        classes=semantic_classes(np.asarray(model.class_mask.data), model.classes),
+        inside=_recorded_inside(folder, density.shape),
+        recorded=recorded,
+    )
+
+
+def _recorded_inside(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
+    """Where the sample of a model is; None where its files do not say: data sets of others, and around one in a cube."""
+    from cryoembed.io.mrc import read_mrc
+
+    path = folder / "lamella_mask.mrc"
+    if path.is_file():
+        return np.asarray(read_mrc(path)[0] > 0, dtype=np.uint8)
+    record = _record(folder)
+    known = bool(record) and not any(record.get("cube_offset_vox", ()))
+    return np.ones(shape, dtype=np.uint8) if known else None

@@ -75,7 +75,7 @@ def draw_view_pairs(
 def draw_targets(
     scenes: Sequence[CleanScene], config: SceneConfig, generator: np.random.Generator, *, batch: int
 ) -> Batch:
-    """Draw imaged crops with their targets: ``input clean distance boundary foreground``, all (b, 1, z, y, x)."""
+    """Draw imaged crops with their targets: ``input``, ``clean`` and `scenes.TARGETS`, all (b, 1, z, y, x) float32."""
     crops = Crops(scenes, batch, config, generator)
     volumes = {"input": crops.imaged(generator), **crops.targets()}
     return {name: volume[:, None] for name, volume in volumes.items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cryoembed.config import Config
 from cryoembed.errors import InputError
+from cryoembed.semantic import IGNORED
 from cryoembed.simulate.density.phantoms import random_phantom
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.scene.pack import pack
@@ -28,10 +29,11 @@ from cryoembed.views.imaging import (
     radial_power,
     transmitted,
 )
-from cryoembed.views.targets import instance_targets
+from cryoembed.views.targets import instance_targets, semantic_classes, semantic_distance
 
 Ids = npt.NDArray[np.int32]
 MASK_DILATION_VOX = 1
+TARGETS = ("distance", "boundary", "foreground", "classes", "semantic_distance", "inside")
 
 
 class SceneConfig(Config):
@@ -52,6 +54,9 @@ class SceneConfig(Config):
     margin_vox: int = Field(8, ge=0, description="imaged around a crop, then cut off with its wrapped-around streaks")
     refresh_every: int = Field(
         0, ge=0, description="batches after which the oldest scene gives way to a new one; 0: never"
+    )
+    balanced_share: float = Field(
+        0.0, ge=0, le=1, description="of the crops: centred near a voxel of a class drawn from those that a scene has"
     )
     imaging: ImagingRanges = ImagingRanges()
     seed: int = 0
@@ -84,6 +89,16 @@ class CleanScene:
         float16: density low-passed, tails clipped, mean 0, s.d. 1; what denoising learns.
     distance, boundary, foreground
         float16, bool, bool: of `instance_targets`; vesicles and gold are background.
+    classes
+        uint8: `SEMANTIC_CLASSES` by number, `IGNORED` (gold, or all of it where the truth is not known).
+    semantic_distance
+        float16: of `targets.semantic_distance`.
+    inside
+        uint8: 1 in the sample (in the cell, where the sample is one; else in the lamella or slab), 0 outside, `IGNORED`
+        where that is not known. Outside, the density is that of ice, 0, as it is between particles: what tells inside
+        from outside is what the sample holds, its particles and the mean and grain of its cytosol. Noise is as strong
+        on both sides, because a back-projection spreads the noise of every image over the whole volume; the step from
+        ice to vacuum is left out, because flat faces lie in the missing wedge, where no reconstruction shows them.
     power
         Radial power spectrum of ``density``.
     volume_variance, particle_variance
@@ -97,6 +112,9 @@ class CleanScene:
     distance: npt.NDArray[np.float16]
     boundary: npt.NDArray[np.bool_]
     foreground: npt.NDArray[np.bool_]
+    classes: npt.NDArray[np.uint8]
+    semantic_distance: npt.NDArray[np.float16]
+    inside: npt.NDArray[np.uint8]
     power: Tensor
     volume_variance: float
     particle_variance: float
@@ -136,7 +154,8 @@ def build_scene(config: SceneConfig, generator: np.random.Generator, structures:
 def scene_of(sample: Scene, config: SceneConfig) -> CleanScene:
     """A simulated sample as a scene; only macromolecules are instances."""
     ids = np.where(sample.macromolecule_mask(), sample.occupancy_mask, 0).astype(np.int32)
-    return clean_scene(sample.density, ids, config)
+    classes = semantic_classes(sample.class_mask, sample.classes)
+    return clean_scene(sample.density, ids, config, classes=classes, inside=sample.lamella_mask.astype(np.uint8))
 
 
 def clean_scene(
@@ -144,18 +163,27 @@ def clean_scene(
     ids: Ids,
     config: SceneConfig,
     *,
+    classes: npt.NDArray[np.uint8] | None = None,
+    inside: npt.NDArray[np.uint8] | None = None,
     recorded: npt.NDArray[np.float32] | None = None,
 ) -> CleanScene:
     """Make targets and statistics of a density and its instance ids (0 = background).
+
+    Parameters
+    ----------
+    classes, inside, recorded
+        See `CleanScene`; classes or inside None: not known, nothing learns from them.
 
     Raises
     ------
     InputError
         If the volumes differ in shape, are smaller than a crop, or the density is constant.
     """
-    if density.shape != ids.shape or (recorded is not None and recorded.shape != density.shape):
+    others = (ids, *(volume for volume in (classes, inside, recorded) if volume is not None))
+    if any(volume.shape != density.shape for volume in others):
         raise InputError(
-            f"scene: density {density.shape} and instance ids {ids.shape} (or reconstruction) differ in shape"
+            f"scene: the density {density.shape} and its truth or reconstruction differ in shape: "
+            f"{', '.join(str(volume.shape) for volume in others)}"
         )
     if min(density.shape) < config.crop_vox + 2 * config.margin_vox:
         raise InputError(f"scene of {density.shape} voxels is smaller than a crop with its margin; lower data.crop_vox")
@@ -163,15 +191,20 @@ def clean_scene(
         raise InputError("scene: the density is constant, there is nothing to learn from")
     centred = torch.from_numpy(np.ascontiguousarray(density - density.mean(), dtype=np.float32))[None]
     targets = instance_targets(ids)
-    inside = _dilated(targets.foreground)
+    masked = _dilated(targets.foreground)
     volume_variance = float(centred.var())
-    particle_variance = float(centred[0][torch.from_numpy(inside)].var()) if inside.any() else volume_variance
+    particle_variance = float(centred[0][torch.from_numpy(masked)].var()) if masked.any() else volume_variance
+    unknown = np.full(density.shape, IGNORED, dtype=np.uint8)
+    classes = unknown if classes is None else classes
     return CleanScene(
         density=centred[0].numpy().astype(np.float16),
         target=_denoising_target(centred, config).astype(np.float16),
         distance=targets.distance.astype(np.float16),
         boundary=targets.boundary,
         foreground=targets.foreground,
+        classes=classes,
+        semantic_distance=semantic_distance(classes, config.voxel_size).astype(np.float16),
+        inside=unknown if inside is None else inside,
         power=radial_power(centred),
         volume_variance=volume_variance,
         particle_variance=particle_variance,
@@ -194,6 +227,8 @@ class Crops:
         places = []
         for scene in self._scenes:
             start = [int(generator.integers(size - edge + 1)) for size in scene.density.shape]
+            if config.balanced_share and generator.random() < config.balanced_share:
+                start = _start_near_a_class(scene, start, config, generator)
             turn = _no_turn if scene.recorded is not None else _draw_turn(generator)
             places.append((tuple(slice(s, s + edge) for s in start), turn))
         self._places = places
@@ -238,8 +273,8 @@ class Crops:
         return self._without_margin(noisy)
 
     def targets(self) -> dict[str, Tensor]:
-        """``clean``, ``distance``, ``boundary``, ``foreground``: (n, crop, crop, crop) float32."""
-        names = {"clean": "target", "distance": "distance", "boundary": "boundary", "foreground": "foreground"}
+        """``clean`` and `TARGETS`: (n, crop, crop, crop) float32."""
+        names = {"clean": "target"} | {name: name for name in TARGETS}
         return {name: self._without_margin(self._cut(field)) for name, field in names.items()}
 
     def _cut(self, field: str) -> Tensor:
@@ -251,6 +286,25 @@ class Crops:
     def _without_margin(self, volumes: Tensor) -> Tensor:
         inner = slice(self.config.margin_vox, self.config.margin_vox + self.config.crop_vox)
         return volumes[:, inner, inner, inner].contiguous()
+
+
+def _start_near_a_class(
+    scene: CleanScene, otherwise: list[int], config: SceneConfig, generator: np.random.Generator
+) -> list[int]:
+    """Where a crop starts in whose middle half lies a voxel of a class, each class of the scene being as likely."""
+    margin = config.margin_vox  # what lies in it no crop shows
+    classes = scene.classes[tuple(slice(margin, size - margin) for size in scene.classes.shape)]
+    found = np.bincount(classes.ravel(), minlength=IGNORED + 1)[1:IGNORED]
+    present = np.flatnonzero(found)
+    if not len(present):
+        return otherwise
+    number = int(present[generator.integers(len(present))]) + 1
+    voxels = np.flatnonzero(classes == number)
+    centre = np.unravel_index(voxels[generator.integers(len(voxels))], classes.shape)
+    reach = config.crop_vox // 4
+    shift = generator.integers(-reach, reach + 1, size=3)
+    wanted = np.asarray(centre) + shift - config.crop_vox // 2
+    return [int(start) for start in np.clip(wanted, 0, np.array(classes.shape) - config.crop_vox)]
 
 
 class _Turn:

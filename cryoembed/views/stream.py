@@ -30,9 +30,10 @@ class SimulatedCrops(IterableDataset[dict[str, Tensor]]):
             ...
 
     Every item is a dict of float32 tensors: ``input`` (noisy, bright particles, s.d. 1) and its truth ``clean``,
-    ``distance``, ``boundary`` and ``foreground``. With W workers of a `DataLoader` worker w makes the items w, w + W,
-    ..., so that without automatic batching (``batch_size=None``) they come in the order of one worker, the same to the
-    last bit. Each worker makes all scenes of the window for itself: more workers speed up the imaging only.
+    ``distance``, ``boundary``, ``foreground``, ``classes``, ``semantic_distance`` and ``inside`` (`CleanScene`). With
+    W workers of a `DataLoader` worker w makes the items w, w + W, ..., so that without automatic batching
+    (``batch_size=None``) they come in the order of one worker, the same to the last bit. Each worker makes all scenes
+    of the window for itself: more workers speed up the imaging only.
 
     Parameters
     ----------

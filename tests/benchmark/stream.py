@@ -18,7 +18,7 @@ from typing import Any
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CASES = {
     "pretrain_dense_simsiam_small": (["data.scenes=4"], "crops, two views each"),
-    "train_voxel_small": (["data.scenes=4"], "crops"),
+    "train_voxel_small": (["data.scenes=4", "stream=null", "data.refresh_every=0"], "crops"),
     "pretrain_contrastive_small": (["data.phantoms=64"], "boxes"),
 }
 SETTINGS = {

@@ -52,7 +52,7 @@ def voxel_training(crops: int, side: int) -> tuple[nn.Module, Batch]:
     shape = (crops, 1, side, side, side)
     masks = {name: (torch.rand(shape) > 0.8).float() for name in ("boundary", "foreground")}
     batch = {"input": torch.randn(shape), "clean": torch.rand(shape), "distance": torch.rand(shape), **masks}
-    return Heads(build(config.network), config.tasks, freeze_encoder=False), batch
+    return Heads(build(config.network), config.tasks), batch
 
 
 def step_of(objective: nn.Module, batch: Batch, name: numerics.Format) -> Callable[[], None]:

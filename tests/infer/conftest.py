@@ -17,7 +17,7 @@ from cryoembed.models.config import (
 from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.models.encoder import SubtomogramEncoder
 
-OUTPUTS = ("embedding", "denoise", "distance", "boundary", "foreground")
+OUTPUTS = ("embedding", "denoise", "distance", "boundary", "foreground", "semantic", "semantic_distance", "lamella")
 
 
 def enliven(network: nn.Module, seed: int) -> None:
@@ -41,7 +41,7 @@ def voxel_network(stem_stride: int = 1) -> VoxelNetwork:
         voxel_dim=8,
         head_channels=8,
         level_losses=(2,),
-        heads=("denoise", "instance"),
+        heads=("denoise", "instance", "semantic", "lamella"),
     )
     network = build(config)
     enliven(network, 6)

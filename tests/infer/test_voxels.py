@@ -140,7 +140,7 @@ def test_plan_tells_time_and_memory(voxels):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"outputs": ("semantic",)}, "semantic"),
+        ({"outputs": ("labels",)}, "labels"),
         ({"outputs": ()}, "no outputs"),
         ({"tile": 0}, "tile 0"),
         ({"memory": 0.0}, "memory"),

@@ -7,7 +7,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import TypeCheckError, jaxtyped
 
-from cryoembed.losses.segmentation import binary_cross_entropy, generalised_dice, instance_loss, squared_error
+from cryoembed.losses.segmentation import (
+    binary_cross_entropy,
+    generalised_dice,
+    instance_loss,
+    mean_dice,
+    semantic_loss,
+    squared_error,
+)
 
 
 def volume(*values: float) -> torch.Tensor:
@@ -97,3 +104,34 @@ def test_targets_of_another_size_are_caught_by_the_shape_check() -> None:
     assert checked(volume(1), volume(1)).item() == 0
     with pytest.raises(TypeCheckError):
         checked(volume(1, 2), volume(1))
+
+
+def test_the_semantic_loss_is_the_plain_sum_of_its_three_terms_over_known_voxels() -> None:
+    logits, distance, target = torch.randn(2, 3, 4, 4, 4), torch.rand(2, 1, 4, 4, 4), torch.rand(2, 1, 4, 4, 4)
+    classes = torch.randint(0, 3, (2, 1, 4, 4, 4))
+    known = torch.zeros(2, 1, 4, 4, 4, dtype=torch.bool)
+    known[..., :2] = True
+    terms = semantic_loss(logits, distance, classes=classes, distance_target=target, known=known)
+    seen, labels = logits[..., :2], classes[..., :2]
+    torch.testing.assert_close(terms.cross_entropy, F.cross_entropy(seen, labels[:, 0]))
+    whole = [
+        x.movedim(1, 0).reshape(1, 3, -1, 1, 1)
+        for x in (seen.softmax(1), F.one_hot(labels[:, 0]).movedim(-1, 1).float())
+    ]
+    torch.testing.assert_close(terms.dice, generalised_dice(*whole))
+    torch.testing.assert_close(terms.distance, F.mse_loss(distance[..., :2], target[..., :2]))
+    torch.testing.assert_close(terms.total, terms.cross_entropy + terms.dice + terms.distance)
+    doubled = semantic_loss(
+        logits, distance, classes=classes, distance_target=target, known=known, class_weights=2 * torch.ones(3)
+    )
+    torch.testing.assert_close(doubled.cross_entropy, 2 * terms.cross_entropy)
+
+
+def test_in_the_mean_dice_a_missed_rare_class_does_not_hide_the_others() -> None:
+    target = F.one_hot(torch.tensor([0] * 60 + [1] * 39 + [2]), 4).T.reshape(1, 4, 1, 1, -1).float()  # one voxel of 2
+    blind, seeing = target.clone(), target.clone()
+    blind[0, :3, 0, 0, 60:] = torch.tensor([1.0, 0.0, 0.0])[:, None]  # finds neither 1 nor 2
+    seeing[0, :3, 0, 0, 99:] = torch.tensor([1.0, 0.0, 0.0])[:, None]  # misses 2 only
+    assert mean_dice(target, target).item() == pytest.approx(0, abs=1e-5)
+    assert mean_dice(blind, target).item() - mean_dice(seeing, target).item() > 0.3
+    assert generalised_dice(blind, target).item() - generalised_dice(seeing, target).item() < 0.1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cryoembed.models.config import BackboneConfig, ModelCard, VoxelNetworkConfi
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes import find_instances as finding
 from cryoembed.recipes.segment import SegmentConfig, segment
+from cryoembed.semantic import SEMANTIC_CLASSES
 
 SHAPE = (32, 40, 48)
 CENTRES = np.array([[8, 10, 10], [16, 28, 20], [20, 12, 34], [24, 30, 40], [3, 20, 44]])  # voxels
@@ -34,10 +36,13 @@ def weights(tmp_path: Path) -> Path:
         voxel_dim=4,
         global_dim=4,
         head_channels=4,
-        heads=("denoise", "instance"),
+        heads=("denoise", "instance", "semantic", "lamella"),
     )
+    return saved(network, tmp_path / "tiny.safetensors")
+
+
+def saved(network: VoxelNetworkConfig, path: Path) -> Path:
     torch.manual_seed(0)
-    path = tmp_path / "tiny.safetensors"
     save_weights(path, build(network), ModelCard(name="tiny", network=network, input=InputConfig(voxel_size=10.0)))
     return path
 
@@ -64,7 +69,9 @@ def seeing(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         smooth = gaussian_filter(volume, 1.0)
         foreground = 1 / (1 + np.exp(-6 * (smooth - 1)))
         made = {"foreground": foreground, "distance": smooth, "boundary": 0 * smooth, "denoise": smooth}
-        out: Mapping[str, np.ndarray] = settings["out"] or {name: np.empty_like(smooth) for name in outputs}
+        made["lamella"] = np.broadcast_to((np.indices(volume.shape)[0] < 16).astype(float), volume.shape)  # upper part
+        made["semantic"] = np.stack([1 - foreground, foreground, *[0 * smooth] * 4])
+        out: Mapping[str, np.ndarray] = settings["out"] or {name: np.empty_like(made[name]) for name in outputs}
         for name in outputs:
             out[name][:] = made[name]
         settings["progress"](1.0)
@@ -183,3 +190,55 @@ def test_a_picture_of_the_embeddings_is_written_when_asked_for(tomogram: Path, w
     run(instances=other)
     assert "skipped TS_01" not in run(instances=other, picture=True)  # the picture there was of other settings
     assert not list(out.glob(".*"))
+
+
+def test_classes_and_lamella_are_written_with_the_names_of_the_classes(
+    tomogram: Path, weights: Path, seeing: list[tuple[str, ...]]
+) -> None:
+    closing = segment(config(tomogram, weights, tasks=("instance", "semantic", "lamella")))
+    assert "kept 5 particles" in closing
+    assert len(seeing) == 1  # all in one pass
+    out = tomogram.parent / "out"
+    classes, instances = read_tomogram(out / "TS_01_semantic.mrc"), read_tomogram(out / "TS_01_instances.mrc")
+    assert classes.data.dtype == np.int8
+    assert classes.shape == instances.shape
+    assert classes.origin == instances.origin
+    assert set(np.unique(classes.data)) == {0, SEMANTIC_CLASSES.index("particle")}
+    assert (classes.data[instances.data > 0] == 1).mean() > 0.9
+    lamella = read_mrc(out / "TS_01_lamella.mrc")[0]
+    assert lamella[:16].all()
+    assert not lamella[16:].any()
+    assert json.loads((out / "TS_01_segment.json").read_text())["semantic_classes"] == list(SEMANTIC_CLASSES)
+
+
+def test_classes_alone_need_no_instances_and_come_from_the_network_itself(tomogram: Path, weights: Path) -> None:
+    closing = segment(config(tomogram, weights, tasks=("semantic",), device="cpu", precision="fp32"))
+    assert closing.startswith("labelled 1 tomogram; ")
+    out = tomogram.parent / "out"
+    assert not list(out.glob("*particles*"))
+    assert read_mrc(out / "TS_01_semantic.mrc")[0].shape == (40, 50, 60)
+    again = segment(config(tomogram, weights, tasks=("semantic",), device="cpu", precision="fp32"))
+    assert "skipped TS_01" in again
+
+
+def test_instances_outside_the_lamella_are_left_out_where_asked(
+    tomogram: Path, weights: Path, seeing: list[tuple[str, ...]]
+) -> None:
+    closing = segment(config(tomogram, weights, instances=InstanceConfig(inside_lamella=True)))
+    assert "kept 2 particles" in closing
+    picks = read_particles(tomogram.parent / "out/TS_01_particles.csv")
+    assert (picks.positions_zyx[:, 0] < ORIGIN[0] + 16 * 10.0).all()
+    labels = read_mrc(tomogram.parent / "out/TS_01_instances.mrc")[0]
+    assert sorted(np.unique(labels)) == [0, 1, 2]
+    assert sorted(picks.column("instance", 0)) == [1, 2]
+
+
+def test_a_task_without_its_head_is_refused(tomogram: Path, tmp_path: Path) -> None:
+    network = VoxelNetworkConfig(
+        backbone=BackboneConfig(width=4, blocks=(1, 1)), pyramid_channels=4, heads=("instance",)
+    )
+    weights = saved(network, tmp_path / "less.safetensors")
+    with pytest.raises(InputError, match="no semantic and no lamella head"):
+        segment(config(tomogram, weights, tasks=("semantic", "lamella")))
+    with pytest.raises(InputError, match="no lamella head"):
+        segment(config(tomogram, weights, instances=InstanceConfig(inside_lamella=True)))

@@ -17,13 +17,22 @@ from cryoembed.recipes.pretrain import pretrain
 from cryoembed.recipes.self_denoise import SelfDenoiseConfig
 from cryoembed.recipes.train import TrainRecipeConfig, train
 from cryoembed.recipes.training_data import load_scenes
+from cryoembed.semantic import IGNORED, SEMANTIC_CLASSES
 from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.folders import simulate_dataset
 from cryoembed.simulate.imaging.acquisition import ImagingConfig
+from cryoembed.simulate.scene.envelope import EnvelopeConfig
+from cryoembed.simulate.scene.filaments import FilamentSpec
 from tests.recipes.test_pretrain import CONFIGS, TINY_NETWORK, TINY_SCENES, TINY_TRAIN, stream_file
 from tests.recipes.test_pretrain import tiny as tiny_pretraining
 
-SMALL_HEADS = ["network.pyramid_channels=4", "network.head_channels=4", "batch=2"]
+SMALL_HEADS = [
+    "network.pyramid_channels=4",
+    "network.head_channels=4",
+    "batch=2",
+    "stream=null",
+    "data.refresh_every=0",
+]
 
 
 def tiny(out: Path, *more: str) -> TrainRecipeConfig:
@@ -35,15 +44,17 @@ def test_heads_train_and_their_weights_predict(tmp_path: Path) -> None:
     line = train(tiny(tmp_path / "run"))
     assert "for 3 steps" in line
     loaded = load_weights(tmp_path / "run" / "weights.safetensors")
-    outputs = loaded.module.predict(torch.zeros(1, 1, 8, 8, 8), ["denoise", "foreground"])  # type: ignore[operator]
+    outputs = loaded.module.predict(torch.zeros(1, 1, 8, 8, 8), ["denoise", "foreground", "semantic"])  # type: ignore[operator]
     assert outputs["foreground"].shape == (1, 1, 8, 8, 8)
-    assert {"denoise", "distance", "boundary_recall"} <= set(loaded.card.metrics)
+    torch.testing.assert_close(outputs["semantic"].sum(dim=1), torch.ones(1, 8, 8, 8))
+    logged = {"denoise", "distance", "boundary_recall", "dice", "recall_particle", "lamella"}
+    assert logged <= set(loaded.card.metrics)
 
 
 def test_frozen_encoder_keeps_the_pretrained_weights(tmp_path: Path) -> None:
     pretrain(tiny_pretraining("pretrain_dense_simsiam_small", tmp_path / "pre", "half=false"))
     weights = tmp_path / "pre" / "weights.safetensors"
-    train(tiny(tmp_path / "run", f"weights={weights}", "freeze_encoder=true", "half=false"))
+    train(tiny(tmp_path / "run", f"weights={weights}", "frozen=all_but_heads", "half=false"))
     before = load_weights(weights).module.state_dict()
     after = load_weights(tmp_path / "run" / "weights.safetensors").module.state_dict()
     same = {name for name in before if torch.equal(before[name], after[name])}
@@ -68,6 +79,8 @@ def test_simulated_data_set_is_read_with_particles_bright(tmp_path: Path) -> Non
         counts=3,
         allow_shortfall=True,
         fiducials=(1, 1),
+        filaments=(FilamentSpec(kind="actin", count=(1, 1)),),
+        envelope=EnvelopeConfig(kind="slab", thickness_nm=(16.0, 16.0)),
         imaging=ImagingConfig(snr_particle=(5.0, 5.0), contrast="dark"),
     )
     simulate_dataset(settings, tmp_path / "data")
@@ -81,7 +94,12 @@ def test_simulated_data_set_is_read_with_particles_bright(tmp_path: Path) -> Non
     assert gold.sum() == 1
     ids = np.asarray(model.occupancy_mask.data)
     assert not scene.foreground[ids == np.flatnonzero(gold)[0] + 1].any()
-    assert scene.foreground[(ids > 0) & (ids != np.flatnonzero(gold)[0] + 1)].all()
+    actin = np.flatnonzero(model.particles.labels == "actin")[0] + 1
+    assert scene.foreground[(ids > 0) & (ids != np.flatnonzero(gold)[0] + 1) & (ids != actin)].all()
+    assert (scene.classes[ids == np.flatnonzero(gold)[0] + 1] == IGNORED).all()
+    assert (scene.classes[ids == actin] == SEMANTIC_CLASSES.index("actin")).all()
+    assert (scene.classes[scene.foreground] == SEMANTIC_CLASSES.index("particle")).all()
+    assert scene.inside.mean(axis=(1, 2)).tolist() == [0] * 4 + [1] * 16 + [0] * 4
     assert "for 3 steps" in train(config)
 
 
@@ -119,7 +137,7 @@ def test_held_back_species_of_a_data_set_are_refused_unless_asked_for(tmp_path: 
     ("override", "message"),
     [
         ("network.heads=[denoise]", "need network.heads"),
-        ("freeze_encoder=true", "give pretrained weights"),
+        ("frozen=encoder", "give pretrained weights"),
         ("weights=nowhere.safetensors", "do not exist"),
         ("dataset=.", "holds no folder model_N"),
     ],
@@ -154,3 +172,15 @@ def test_data_set_of_another_voxel_size_or_with_nan_is_refused_by_name(tmp_path:
         file.data[3, 3, 3] = np.nan
     with pytest.raises(InputError, match=r"1 voxels from slice z=0 on are NaN or infinite"):
         train(tiny(tmp_path / "run", *over))
+
+
+def test_a_setting_of_the_stream_is_laid_over_its_file_wherever_that_is_named(tmp_path: Path) -> None:
+    path = stream_file(tmp_path)
+    overrides = [*TINY_NETWORK, *TINY_TRAIN, *TINY_SCENES, *SMALL_HEADS, "stream.seed=77"]
+    config = CONFIGS / "train_voxel_small.yaml"
+    by_flag = load_config(TrainRecipeConfig, config, overrides, flags={"stream": path})
+    by_key = load_config(TrainRecipeConfig, config, [*overrides[:-1], f"stream={path}", overrides[-1]])
+    plain = load_config(TrainRecipeConfig, config, overrides[:-1], flags={"stream": path})
+    assert by_flag.stream == by_key.stream
+    assert plain.stream is not None
+    assert by_flag.stream == plain.stream.model_copy(update={"seed": 77})

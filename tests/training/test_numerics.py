@@ -94,7 +94,7 @@ def test_recomputed_backbone_has_the_same_gradients_and_statistics_and_keeps_les
     from tests.training.test_objectives import VOXEL, build, targets
 
     torch.manual_seed(0)
-    objective = Heads(build(VOXEL), ("denoise", "instance"), freeze_encoder=False).train()
+    objective = Heads(build(VOXEL), ("denoise", "instance")).train()
     batch, start = targets(np.random.default_rng(0)), objective.state_dict()
     start = {name: value.clone() for name, value in start.items()}
     results, kept = [], []

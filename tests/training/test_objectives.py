@@ -16,12 +16,14 @@ from cryoembed.losses.contrastive import nt_xent
 from cryoembed.losses.cosine import negative_cosine
 from cryoembed.models.build import build
 from cryoembed.models.config import BackboneConfig, SubtomogramNetworkConfig, VoxelNetworkConfig
+from cryoembed.semantic import IGNORED
 from cryoembed.training.collapse import COLLAPSED_BELOW
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.fit import fit
 from cryoembed.training.objectives import siamese
 from cryoembed.training.objectives.contrastive import Contrastive, Refinement, SimCLR
-from cryoembed.training.objectives.heads import Heads
+from cryoembed.training.objectives.heads import Frozen, Heads
+from cryoembed.training.objectives.recall import RecallTally
 from cryoembed.training.objectives.siamese import DenseSimSiam, SimSiam
 
 VOXEL = VoxelNetworkConfig(
@@ -29,7 +31,7 @@ VOXEL = VoxelNetworkConfig(
     pyramid_channels=4,
     global_dim=8,
     voxel_dim=8,
-    heads=("denoise", "instance"),
+    heads=("denoise", "instance", "semantic", "lamella"),
     head_channels=4,
 )
 SUBTOMOGRAM = SubtomogramNetworkConfig(
@@ -49,6 +51,9 @@ def targets(generator: np.random.Generator, number: int = 0) -> dict[str, Tensor
         "distance": clean,
         "boundary": clean * 0,
         "foreground": clean,
+        "classes": 2 * clean,
+        "semantic_distance": clean,
+        "inside": clean,
     }
 
 
@@ -62,13 +67,38 @@ def boxes(generator: np.random.Generator, number: int = 0) -> dict[str, Tensor]:
 
 def test_head_losses_fall_in_thirty_steps(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    objective = Heads(build(VOXEL), ("denoise", "instance"), freeze_encoder=False)
+    objective = Heads(build(VOXEL), VOXEL.heads)
     start = objective(targets(np.random.default_rng(9)))
     config = TrainConfig(steps=30, learning_rate=0.02, gradient_clip=5.0, precision="fp32", device="cpu")
     fit(objective, targets, config, folder=tmp_path)
     end = objective(targets(np.random.default_rng(9)))
     assert float(end["loss"]) < 0.5 * float(start["loss"])
     assert float(end["foreground_recall"]) > 0.5
+    assert float(end["recall_membrane"]) > 0.3
+    assert "recall_dna" not in end
+
+
+def test_voxels_without_truth_teach_nothing() -> None:
+    torch.manual_seed(0)
+    objective = Heads(build(VOXEL), ("semantic", "lamella"))
+    batch = targets(np.random.default_rng(0))
+    unknown = {name: torch.full_like(batch[name], IGNORED) for name in ("classes", "inside")}
+    objective({**batch, **unknown})["loss"].backward()
+    gradients = [p.grad for p in objective.network.heads.parameters() if p.grad is not None]
+    assert gradients
+    assert all(not gradient.any() for gradient in gradients)
+
+
+def test_class_that_is_never_found_is_warned_of_once_after_the_warm_up(caplog: pytest.LogCaptureFixture) -> None:
+    tally = RecallTally(("background", "dna"), quiet=60)
+    true = torch.tensor([0] * 50 + [1] * 50)
+    for _ in range(99):
+        assert float(tally(torch.zeros_like(true), true)["recall_dna"]) == 0
+    assert not caplog.records
+    for _ in range(101):
+        tally(torch.zeros_like(true), true)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["batch 100"]
+    assert "class dna" in caplog.text
 
 
 def test_contrastive_loss_falls_and_purity_rises(tmp_path: Path) -> None:
@@ -82,14 +112,17 @@ def test_contrastive_loss_falls_and_purity_rises(tmp_path: Path) -> None:
     assert result.metrics["purity"] > 0.6
 
 
-def test_frozen_encoder_does_not_change_at_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("frozen", "trained"), [("all_but_heads", ("heads.denoise.",)), ("encoder", ("heads.denoise.", "pyramid."))]
+)
+def test_frozen_parts_do_not_change_at_all(tmp_path: Path, frozen: Frozen, trained: tuple[str, ...]) -> None:
     network = build(VOXEL)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     config = TrainConfig(steps=3, precision="fp32", device="cpu")
-    fit(Heads(network, ("denoise",), freeze_encoder=True), targets, config, folder=tmp_path)
+    fit(Heads(network, ("denoise",), frozen=frozen), targets, config, folder=tmp_path)
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed
-    assert all(name.startswith("heads.denoise.") for name in changed)
+    assert all(name.startswith(trained) for name in changed)
+    assert all(any(name.startswith(part) for name in changed) for part in trained)
 
 
 def test_dense_simsiam_terms_start_near_zero_and_reach_every_part() -> None:

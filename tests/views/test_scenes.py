@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
 from cryoembed.errors import InputError
+from cryoembed.semantic import IGNORED
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.dense import draw_targets, draw_view_pairs
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scene, clean_scene
@@ -139,3 +142,25 @@ def test_what_views_share_is_what_was_asked() -> None:
         return float((a != b).float().mean())
 
     assert difference("microscope") < 0.02 < 0.1 < difference("nothing")
+
+
+def test_balanced_crops_show_the_rare_class() -> None:
+    plain = planted()
+    classes = np.zeros(plain.density.shape, dtype=np.uint8)
+    classes[25:27, 34:36, 34:36] = 5  # in a corner that few crops reach
+    scene = replace(plain, classes=classes)
+    batches = {
+        share: draw_targets(
+            [scene], CONFIG.model_copy(update={"balanced_share": share}), np.random.default_rng(0), batch=16
+        )
+        for share in (0.0, 1.0)
+    }
+    reached = {share: int((batch["classes"] == 5).flatten(1).any(1).sum()) for share, batch in batches.items()}
+    assert reached[0.0] < 4
+    assert reached[1.0] == 16
+
+
+def test_truth_that_is_not_given_is_ignored() -> None:
+    batch = draw_targets([planted()], CONFIG, np.random.default_rng(0), batch=1)
+    assert (batch["classes"] == IGNORED).all()
+    assert (batch["inside"] == IGNORED).all()

@@ -10,14 +10,14 @@ from torch.utils.data import DataLoader
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.dataset import DatasetConfig
-from cryoembed.views.scenes import SceneConfig
+from cryoembed.views.scenes import TARGETS, SceneConfig
 from cryoembed.views.stream import SimulatedCrops
 
 SAMPLE = DatasetConfig(
     shape=(24, 24, 24), fresh_phantoms=2, mass_range_kda=(100, 300), counts=2, models=2, validation=1, vesicles=(0, 1)
 )
 CROPS = SceneConfig(scenes=2, refresh_every=3, crop_vox=16, margin_vox=2, seed=5)
-NAMES = {"input", "clean", "distance", "boundary", "foreground"}
+NAMES = {"input", "clean", *TARGETS}
 
 
 def items(count, *, workers=0, crops=CROPS, **options):

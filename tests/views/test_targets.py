@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoembed.views.targets import instance_targets
+from cryoembed.semantic import IGNORED, SEMANTIC_CLASSES
+from cryoembed.simulate.scene.truth import STRUCTURES
+from cryoembed.views.targets import instance_targets, semantic_classes, semantic_distance
 
 GRID = np.stack(np.meshgrid(*[np.arange(32)] * 3, indexing="ij"), axis=-1)
 
@@ -67,3 +69,31 @@ def test_volumes_without_any_boundary_are_finite(ids: np.ndarray) -> None:
     targets = instance_targets(ids)
     assert np.isfinite(targets.distance).all()
     assert not targets.boundary.any()
+
+
+def test_every_label_of_the_simulator_has_its_class_and_gold_none() -> None:
+    labels = ("ribosome_70s", *STRUCTURES)
+    mask = np.arange(len(labels) + 2).reshape(1, 1, -1)  # with a number that no label has
+    found = semantic_classes(mask, labels)[0, 0]
+    names = ["ignored" if number == IGNORED else SEMANTIC_CLASSES[number] for number in found]
+    assert dict(zip(("background", *labels, "unnamed"), names, strict=True)) == {
+        "background": "background",
+        "ribosome_70s": "particle",
+        "vesicle": "membrane",
+        "membrane": "membrane",
+        "microtubule": "microtubule",
+        "actin": "actin",
+        "dna": "dna",
+        "mrna": "dna",
+        "nucleosome": "particle",
+        "fiducial": "ignored",
+        "unnamed": "ignored",
+    }
+
+
+def test_semantic_distance_counts_from_the_background_across_classes_and_ends_at_one() -> None:
+    classes = np.zeros((1, 1, 30), dtype=np.uint8)
+    classes[..., 5:12], classes[..., 12:25] = 1, 2
+    distance = semantic_distance(np.broadcast_to(classes, (30, 30, 30)), 10.0)[15, 15]
+    np.testing.assert_allclose(distance[3:10], [0, 0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert (distance[9:21] == 1).all()

@@ -20,7 +20,7 @@ class SelfDenoising(Heads):
     """
 
     def __init__(self, network: VoxelNetwork) -> None:
-        super().__init__(network, ("denoise",), freeze_encoder=False)
+        super().__init__(network, ("denoise",))
 
     def forward(self, batch: Terms) -> Terms:
         loss = squared_error(self._denoised(batch["input"]), batch["target"], batch.get("weight"))
