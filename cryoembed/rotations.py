@@ -53,7 +53,10 @@ def grid(step_deg: float, symmetry: str = "C1") -> Rotation:
     )
     angle = spiral.magnitude()
     nearest = np.min([(spiral * same).magnitude() for same in group], axis=0)
-    return spiral[angle <= nearest + 1e-9]
+    kept = angle <= nearest + 1e-9
+    if not kept.any():
+        raise InputError(f"no rotation of a grid of {step_deg} degrees is left by {symmetry}; take a smaller step")
+    return spiral[kept]
 
 
 def from_relion_deg(angles_deg: npt.ArrayLike) -> Rotation:

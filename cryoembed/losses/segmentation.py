@@ -134,6 +134,7 @@ def generalised_dice(
     weights = torch.where(volume > 0, volume.clamp_min(torch.finfo(torch.float32).tiny) ** -2, 0.0)
     largest = weights.amax(dim=1, keepdim=True)
     weights = torch.where(volume > 0, weights, torch.where(largest > 0, largest, 1.0))
+    weights = weights / weights.amax(dim=1, keepdim=True)  # of 1 / voxels^2 the constant below would be most of the sum
     shared = (weights * (probabilities * target).sum(dim=space)).sum(dim=1)
     united = (weights * (probabilities + target).sum(dim=space)).sum(dim=1)
     return (1 - (2 * shared + smooth) / (united + smooth)).mean()

@@ -53,8 +53,9 @@ def peaks(
     InputError
         If the rotations are fewer than the map speaks of.
     """
-    if int(match.best_rotation.max()) >= len(rotations):
-        raise InputError(f"the map speaks of rotation {int(match.best_rotation.max())}, {len(rotations)} were given")
+    turns = Rotation.from_quat(rotations.as_quat().reshape(-1, 4))
+    if int(match.best_rotation.max()) >= len(turns):
+        raise InputError(f"the map speaks of rotation {int(match.best_rotation.max())}, {len(turns)} were given")
     score = match.score
     # a plateau (flat volume, score 0) is no peak
     top = (score == ndimage.maximum_filter(score, 3, mode="nearest")) & (score >= threshold) & (score > 0)
@@ -64,7 +65,7 @@ def peaks(
     values = score[top]
     positions = geometry.voxel_to_angstrom(where + _summit_offsets(score, where), voxel_size, origin)
     kept = non_maximum_suppression(positions, values, min_distance)[:count]
-    turned = rotations[match.best_rotation[top][kept]]
+    turned = turns[match.best_rotation[top][kept]]
     return Particles.from_arrays(tomogram, positions[kept], rotations=turned, score=values[kept])
 
 

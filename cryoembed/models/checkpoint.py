@@ -91,24 +91,27 @@ def read_card(path: Path) -> ModelCard:
 
 
 def start_from(module: nn.Module, source: nn.Module) -> list[str]:
-    """Copy every tensor that both networks have (a pretrained backbone, say).
+    """Copy every tensor that both networks have in one shape: the backbone and pyramid, and more where they are alike.
 
     Returns
     -------
-    Names of the tensors of ``module`` that were left as they were: new heads, for example.
+    Names of the tensors of ``module`` that were left as they were: new heads, or a projector of another width.
 
     Raises
     ------
     InputError
-        If the networks share no layer, or shared ones are of another architecture; the differing settings are named.
+        If the networks share no layer, or backbones or pyramids differ in architecture; the settings are named.
     """
     theirs, ours = source.state_dict(), module.state_dict()
-    shared = {name: theirs[name] for name in ours if name in theirs}
-    if not shared:
+    common = [name for name in ours if name in theirs]
+    if not common:
         raise InputError("the weights to start from have no layer in common with this network: wrong kind or width")
-    unlike = [name for name, tensor in shared.items() if tensor.shape != ours[name].shape]
+    shared = {name: theirs[name] for name in common if theirs[name].shape == ours[name].shape}
+    unlike = [name for name in common if name not in shared and name.startswith(("backbone.", "pyramid."))]
     settings = _different_settings(module, source)
-    if unlike or any(name.startswith("backbone.") for name in settings):  # a stride shows in no shape
+    if unlike or any(
+        name.startswith(("backbone.", "encoder.", "shells.")) for name in settings
+    ):  # a stride shows in no shape
         raise InputError(
             "the weights to start from are of another architecture: "
             f"{'; '.join(settings) or unlike[0]}; set network as it was there, or take other weights"

@@ -94,11 +94,19 @@ def denoise(config: DenoiseConfig) -> str:
 
 
 def _name(paths: tuple[Path, ...]) -> str:
-    """The tomogram's, or what the names of its halves have in common at their beginning."""
+    """The tomogram's, or what the names of its halves have in common at their beginning, else at their end."""
     names = [tomogram_name(path) for path in paths]
+    if len(set(names)) == 1:
+        return names[0]
+    shared = _common(names).strip("_-. ") or _common([name[::-1] for name in names])[::-1].strip("_-. ")
+    if not shared:
+        raise InputError(f"the halves {' and '.join(names)} have no name in common; name both after their tomogram")
+    return shared
+
+
+def _common(names: list[str]) -> str:
     alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    shared = "".join(letters[0] for letters in alike)
-    return shared if len(set(names)) == 1 else shared.rstrip("_-. ") or "halves"
+    return "".join(letters[0] for letters in alike)
 
 
 def _read(paths: tuple[Path, ...], config: DenoiseConfig) -> tuple[Tomogram, ...]:

@@ -43,7 +43,8 @@ def pretrain(config: PretrainConfig) -> str:
         network=config.network,
         input=config.input,
         description=f"{config.method}, seed {config.train.seed}{origin}",
-        training_data=training_summary(config.data, config.dataset, config.stream) + _real_summary(config),
+        training_data=training_summary(config.data, config.dataset, config.stream, config.structures)
+        + _real_summary(config),
         recipe="pretrain",
     )
     return finish(result, network, config, config.train, config.out, card, half=config.half)

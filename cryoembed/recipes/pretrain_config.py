@@ -21,6 +21,7 @@ from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.imaging import Share
+from cryoembed.views.masks import MaskShares
 from cryoembed.views.pool import SubtomogramConfig
 from cryoembed.views.real import RealConfig
 from cryoembed.views.scenes import SceneConfig
@@ -129,6 +130,22 @@ class PretrainConfig(Config):
         assert isinstance(self.network, SubtomogramEncoderConfig)  # checked before
         if data.box_vox != self.network.box_vox:
             raise ValueError(f"data.box_vox {data.box_vox} differs from network.box_vox {self.network.box_vox}")
+        if self.method not in PAIRS and self.augment != AugmentConfig():
+            raise ValueError(
+                f"augment changes views of one thing ({', '.join(PAIRS)}); {self.method} draws boxes that differ in "
+                "data.imaging: set that, or real.augment for real boxes"
+            )
+        if data.structure_share is not None and (self.method != "contrastive" or not self.structures):
+            raise ValueError(
+                "data.structure_share serves contrastive with structures; give structures, or leave it out"
+            )
+        if self.method in ("contrastive", "simclr") and self.batch > data.phantoms + len(self.structures):
+            raise ValueError(f"batch {self.batch} asks for more classes than there are; raise data.phantoms")
+        mask = self.network.mask
+        if mask != "none" and not getattr(data.mask_shares, mask):
+            raise ValueError(f"network.mask {mask} is never trained: give data.mask_shares.{mask} a share")
+        if self.real is not None and data.mask_shares != MaskShares():
+            raise ValueError("real boxes have no masks and would stand apart from masked ones: leave out real or masks")
         if self.warp.active:
             raise ValueError("warp serves dense_simsiam; boxes have an orientation and a shift of their own each")
         if self.dataset is not None or self.stream is not None:

@@ -110,7 +110,15 @@ def _box_draw(
                     mask_ratio=config.mask_ratio,
                 )
             case _:
-                return draw_box_pairs(pool, data, config.augment, generator, batch=config.batch, share=config.share)
+                return draw_box_pairs(
+                    pool,
+                    data,
+                    config.augment,
+                    generator,
+                    batch=config.batch,
+                    share=config.share,
+                    distinct=config.method == "simclr",
+                )
 
     def draw(generator: np.random.Generator, number: int) -> Batch:
         batch = simulated(generator, number)

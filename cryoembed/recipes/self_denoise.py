@@ -16,7 +16,7 @@ from cryoembed.errors import InputError
 from cryoembed.io.mrc import read_tomogram
 from cryoembed.io.scratch import scratch_folder
 from cryoembed.models.build import build
-from cryoembed.models.checkpoint import load_weights, start_from
+from cryoembed.models.checkpoint import find_weights, load_weights, start_from
 from cryoembed.models.config import ModelCard, VoxelNetworkConfig
 from cryoembed.preprocess.config import Contrast, InputConfig
 from cryoembed.preprocess.prepare import prepare
@@ -51,7 +51,7 @@ class SelfDenoiseConfig(Config):
     voxel_size: float | None = Field(None, gt=0, description="A; overrides the headers")
     network: VoxelNetworkConfig
     input: InputConfig = InputConfig()
-    weights: Path | None = Field(None, description="pretrained .safetensors to start from")
+    weights: str | None = Field(None, description="bundled name or .safetensors file to start from")
     data: SelfDenoiseData = SelfDenoiseData()
     batch: int = Field(4, ge=1, description="crops")
     train: TrainConfig = TrainConfig()
@@ -63,8 +63,10 @@ class SelfDenoiseConfig(Config):
         needed, other = ("halves", "tomograms") if self.method == "noise2noise" else ("tomograms", "halves")
         if not getattr(self, needed) or getattr(self, other):
             raise ValueError(f"method {self.method} takes {needed}, at least one, and no {other}")
-        if "denoise" not in self.network.heads:
-            raise ValueError(f"network.heads must hold denoise; it has {self.network.heads}")
+        if self.network.heads != ("denoise",):
+            raise ValueError(
+                f"network.heads must be [denoise], the only head trained here; it has {self.network.heads}"
+            )
         if self.input.scale != "zscore":
             raise ValueError("what is hidden or noise has the mean 0: input.scale must be zscore")
         return self
@@ -84,11 +86,11 @@ def self_denoise(config: SelfDenoiseConfig) -> str:
     torch.manual_seed(config.train.seed)
     network = build(config.network)
     if config.weights is not None:
-        start_from(network, load_weights(config.weights).module)
+        start_from(network, load_weights(find_weights(config.weights)).module)
     with scratch_folder(config.out) as scratch:
         draw = _source(config, scratch)
         result = run_training(SelfDenoising(network), draw, config, config.train, config.out)
-    files = [half.even for half in config.halves] + list(config.tomograms)
+    files = [path for half in config.halves for path in (half.even, half.odd)] + list(config.tomograms)
     card = ModelCard(
         name=config.name,
         network=config.network,

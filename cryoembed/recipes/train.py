@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -12,8 +13,9 @@ from cryoembed.errors import InputError
 from cryoembed.models.build import build
 from cryoembed.models.checkpoint import find_weights, load_weights, start_from
 from cryoembed.models.config import Head, ModelCard, VoxelNetworkConfig
+from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.recipes.training_data import Stream, check_stream, scene_source, training_summary
+from cryoembed.recipes.training_data import Stream, check_stream, check_truth, scene_source, training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
@@ -21,6 +23,8 @@ from cryoembed.training.objectives.heads import Frozen, Heads, SemanticConfig
 from cryoembed.training.schedule import ONE_CYCLE_START_FRACTION
 from cryoembed.views.dense import draw_targets
 from cryoembed.views.scenes import SceneConfig
+
+logger = logging.getLogger(__name__)
 
 
 class TrainRecipeConfig(Config):
@@ -48,6 +52,12 @@ class TrainRecipeConfig(Config):
         missing = [task for task in self.tasks if task not in self.network.heads]
         if missing or not self.tasks:
             raise ValueError(f"tasks {self.tasks} need network.heads to hold them; it has {self.network.heads}")
+        untrained = [head for head in self.network.heads if head not in self.tasks]
+        if untrained and (self.weights is None or self.frozen != "all_but_heads"):
+            raise ValueError(
+                f"network.heads {', '.join(untrained)} would be given away untrained: leave them out, put them among the "
+                "tasks, or take them from weights with frozen: all_but_heads"
+            )
         if self.input.scale != "zscore":
             raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
         if self.data.voxel_size != self.input.voxel_size:
@@ -73,7 +83,7 @@ def train(config: TrainRecipeConfig) -> str:
     torch.manual_seed(config.train.seed)
     network = build(config.network)
     if config.weights is not None:
-        start_from(network, load_weights(find_weights(config.weights)).module)
+        _start(network, config)
     objective = Heads(
         network, config.tasks, frozen=config.frozen, semantic=config.semantic, quiet=_quiet_batches(config.train)
     )
@@ -86,6 +96,7 @@ def train(config: TrainRecipeConfig) -> str:
         composers=config.train.composers,
         held_back=config.held_back,
     ) as scenes:
+        check_truth(scenes.at(0), config.tasks)
         result = run_training(
             objective,
             lambda generator, number: draw_targets(scenes.at(number), config.data, generator, batch=config.batch),
@@ -98,10 +109,26 @@ def train(config: TrainRecipeConfig) -> str:
         network=config.network,
         input=config.input,
         description=f"heads {', '.join(config.tasks)}, seed {config.train.seed}",
-        training_data=training_summary(config.data, config.dataset, config.stream),
+        training_data=training_summary(config.data, config.dataset, config.stream, config.structures),
         recipe="train",
     )
     return finish(result, network, config, config.train, config.out, card, half=config.half)
+
+
+def _start(network: VoxelNetwork, config: TrainRecipeConfig) -> None:
+    """Copy the weights to start from; what stays frozen, or is not trained, must come from them."""
+    assert config.weights is not None
+    new = start_from(network, load_weights(find_weights(config.weights)).module)
+    kept = ["backbone."] * (config.frozen != "none") + ["pyramid."] * (config.frozen == "all_but_heads")
+    kept += [f"heads.{head}." for head in config.network.heads if head not in config.tasks]
+    lacking = [name for name in new if name.startswith(tuple(kept))]
+    if lacking:
+        raise InputError(
+            f"{config.weights} have no {lacking[0].rpartition('.')[0]}, which this training leaves as it is"
+        )
+    logger.info(
+        "from %s; new: %s", config.weights, ", ".join(sorted({".".join(n.split(".")[:2]) for n in new})) or "none"
+    )
 
 
 def _quiet_batches(train: TrainConfig) -> int:

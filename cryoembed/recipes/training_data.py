@@ -17,6 +17,7 @@ from cryoembed.config import load_config
 from cryoembed.errors import InputError
 from cryoembed.particles import is_molecule
 from cryoembed.preprocess.config import InputConfig
+from cryoembed.semantic import SEMANTIC_CLASSES
 from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.density.library import known
 from cryoembed.simulate.density.structure_spec import StructureSpec
@@ -52,16 +53,23 @@ def check_stream(data: SceneConfig, stream: DatasetConfig | None, dataset: Path 
     check_crops_fit(data, stream)
 
 
-def training_summary(data: SceneConfig | SubtomogramConfig, dataset: Path | None, stream: DatasetConfig | None) -> str:
-    """One line for a model card; it names species that should have been held back."""
+def training_summary(
+    data: SceneConfig | SubtomogramConfig,
+    dataset: Path | None,
+    stream: DatasetConfig | None,
+    structures: Sequence[StructureSpec] = (),
+) -> str:
+    """One line for a model card; it names structures, and species that should have been held back."""
     if dataset is not None:
         seen = sorted({name for folder in _training_folders(dataset) for name in _held_back(folder)})
         return f"data set {dataset.name}" + (f", with the held-back species {', '.join(seen)}" if seen else "")
+    named = [spec.name or spec.pdb or str(spec.path) for spec in (stream.structures if stream else structures)]
+    real = f"; structures of the training split: {', '.join(named)}" if named else ""
     if stream is None:
-        return data.summary
+        return data.summary + real
     return (
         f"endless simulated samples of {stream.shape} voxels of {stream.voxel_size:g} A (settings "
-        f"{settings_digest(stream)}), a new one every {refresh_every(data)} batches"
+        f"{settings_digest(stream)}), a new one every {refresh_every(data)} batches{real}"
     )
 
 
@@ -190,7 +198,7 @@ def _recorded_scene(folder: Path, config: SceneConfig, inputs: InputConfig) -> C
         density,
         np.where(keep[ids], ids, 0).astype(np.int32),
         config,
-        classes=semantic_classes(np.asarray(model.class_mask.data), model.classes),
+        classes=semantic_classes(np.asarray(model.class_mask.data, dtype=np.int32), model.classes),
         inside=_recorded_inside(folder, density.shape),
         recorded=recorded,
     )
@@ -201,8 +209,27 @@ def _recorded_inside(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uin
     from cryoembed.io.mrc import read_mrc
 
     path = folder / "lamella_mask.mrc"
-    if path.is_file():
-        return np.asarray(read_mrc(path)[0] > 0, dtype=np.uint8)
     record = _record(folder)
-    known = bool(record) and not any(record.get("cube_offset_vox", ()))
-    return np.ones(shape, dtype=np.uint8) if known else None
+    if not record or any(record.get("cube_offset_vox", ())):
+        return None
+    return np.asarray(read_mrc(path)[0] > 0, dtype=np.uint8) if path.is_file() else np.ones(shape, dtype=np.uint8)
+
+
+def check_truth(scenes: Sequence[CleanScene], tasks: Sequence[str]) -> None:
+    """Refuse to train the lamella head on scenes that show no border of the sample, and name classes that none has.
+
+    Raises
+    ------
+    InputError
+        If ``lamella`` is a task and no scene has an inside and an outside.
+    """
+    if "lamella" in tasks and not any({0, 1} <= set(np.unique(scene.inside).tolist()) for scene in scenes):
+        raise InputError(
+            "no scene has an inside and an outside of the sample for the lamella head to learn: simulate an envelope "
+            "(`envelope: {kind: lamella}` or cell, in a stream or data set), or leave lamella out of tasks"
+        )
+    if "semantic" in tasks:
+        seen = {int(number) for scene in scenes for number in np.unique(scene.classes)}
+        lacking = [name for number, name in enumerate(SEMANTIC_CLASSES) if number not in seen]
+        if lacking:
+            logger.warning("none of the first %d scenes has %s", len(scenes), ", ".join(lacking))

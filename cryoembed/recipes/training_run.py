@@ -51,7 +51,9 @@ def finish(
     write_records(out, config, models={card.name: model_hash})
     loss = f"loss {result.metrics['loss']:.4g}" if "loss" in result.metrics else "no loss logged"
     skipped = (
-        f"{result.skipped_steps} steps skipped for non-finite gradients" if result.skipped_steps else "no step skipped"
+        f"{result.skipped_steps} steps skipped for a loss or gradients that were not finite"
+        if result.skipped_steps
+        else "no step skipped"
     )
     return f"trained {card.name} ({model_hash}) for {result.steps} steps, {loss}, {skipped}: {out / WEIGHTS}"
 

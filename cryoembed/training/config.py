@@ -27,7 +27,7 @@ class TrainConfig(Config):
         False, description="batch statistics over all processes; GPUs only, torch has no other"
     )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: str = Field("auto", description="auto | cpu | cuda")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto | cpu | cuda | cuda:1")
     devices: int = Field(
         1, ge=1, description="processes of data-parallel training; torchrun and Slurm set it themselves"
     )

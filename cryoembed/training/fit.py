@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cryoembed.errors import InputError
 from cryoembed.training import memory, numerics, processes, state
 from cryoembed.training.average import WeightAverage
 from cryoembed.training.config import TrainConfig
@@ -101,9 +102,13 @@ def fit(
         processes.close()
 
 
+# the same gradients, only later or elsewhere
+NOT_SHAPING = {"device", "workers", "composers", "checkpoint_every", "log_every", "checkpoint_gradients"}
+
+
 def _shaping(config: TrainConfig) -> dict[str, Any]:
     """The settings that change the result: where it runs and how often it saves do not."""
-    return config.model_dump(mode="json", exclude={"device", "workers", "composers", "checkpoint_every", "log_every"})
+    return config.model_dump(mode="json", exclude=NOT_SHAPING)
 
 
 def _seeds(config: TrainConfig, rank: int, step: int) -> Iterator[tuple[int, ...]]:
@@ -124,9 +129,11 @@ def _synchronise_norms(objective: nn.Module, fabric: Any, config: TrainConfig) -
 
 def _recompute(objective: nn.Module, *, enabled: bool) -> None:
     """Tell every part that can (`models.backbone.Backbone`) to make its activations again in the backward pass."""
-    for part in objective.modules():
-        if hasattr(part, "recompute"):
-            part.recompute = enabled  # type: ignore[assignment]
+    able = [part for part in objective.modules() if hasattr(part, "recompute")]
+    if enabled and not able:
+        raise InputError("train.checkpoint_gradients: this network has no part that can be recomputed; set it to false")
+    for part in able:
+        part.recompute = enabled  # type: ignore[assignment]
 
 
 def _with_format(

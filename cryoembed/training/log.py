@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cryoembed.io.atomic import replacing
 from cryoembed.training.collapse import COLLAPSED_BELOW, embedding_spread
 from cryoembed.training.state import Progress
 
@@ -31,7 +32,8 @@ class TrainingLog:
         self._collapsed = self.latest.get("spread", 1.0) < COLLAPSED_BELOW
         if active:  # lines after the checkpoint belong to steps that are done again
             lines = path.read_text().splitlines() if path.exists() else []
-            path.write_text("".join(f"{line}\n" for line in lines if _step_of(line) <= progress.step))
+            with replacing(path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines if _step_of(line) <= progress.step))
 
     def state(self) -> dict[str, Any]:
         """What `Progress` keeps of the log."""

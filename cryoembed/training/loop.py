@@ -113,10 +113,16 @@ class Loop:
             self.objective.load_state_dict(self.average.state)
         return FitResult(step, stopped, skipped, log.latest, self.fabric.is_global_zero)
 
+    def _running(self) -> Iterator[Tensor]:
+        """Buffers that a step changes: those that are kept in checkpoints; tables of constants are not."""
+        kept = self.objective.state_dict(keep_vars=True)
+        return (buffer for name, buffer in self.objective.named_buffers() if name in kept)
+
     def _step(self, batches: Iterator[Batch], step: int) -> _Step:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.config)
-        before = [buffer.clone() for buffer in self.objective.buffers()]
+        running = list(self._running())
+        before = [buffer.clone() for buffer in running]
         try:
             values, losses = self._gradients(batches)
         except (RuntimeError, MemoryError) as error:
@@ -134,7 +140,7 @@ class Loop:
             self.optimizer.step()
         else:  # running statistics, too, are as if the step had not been
             with torch.no_grad():
-                for buffer, kept in zip(self.objective.buffers(), before, strict=True):
+                for buffer, kept in zip(running, before, strict=True):
                     buffer.copy_(kept)
         return _Step({**values, "gradient_norm": norm}, finite, bad_loss, bad[0] if bad else None)
 

@@ -35,7 +35,7 @@ class AugmentConfig(Config):
     wedge_probability: float = Field(0.0, ge=0, le=1, description="of a second missing wedge, in any direction")
     wedge_half_angle_deg: Range = Field((20.0, 40.0), description="of the part that goes missing")
     crop_probability: float = Field(0.0, ge=0, le=1, description="boxes only: of losing what lies outside a sub-box")
-    crop_share: Range = Field((0.0, 0.2), description="of the edge that is removed; the thesis: up to 20 %")
+    crop_share: Range = Field((0.0, 0.2), description="of the box that is removed; the thesis: up to 20 %")
     crop_mode: Literal["fill", "resize"] = Field("fill", description="the rest at its place and scale, or enlarged")
 
 
@@ -108,7 +108,7 @@ def cropped(boxes: Tensor, config: AugmentConfig, generator: np.random.Generator
         return boxes
     edge = boxes.shape[-1]
     share = _per_sample(len(boxes), config.crop_share, config.crop_probability, generator).numpy()
-    kept = np.maximum(np.ceil((1 - share) * edge).astype(int), 1)
+    kept = np.maximum(np.ceil((1 - share) ** (1 / 3) * edge).astype(int), 1)
     starts = generator.integers(0, (edge - kept + 1)[:, None], size=(len(boxes), 3))
     result = torch.zeros_like(boxes)
     for box, target, size, start in zip(boxes, result, kept.tolist(), starts.tolist(), strict=True):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from cryoembed.config import Config
@@ -34,14 +34,26 @@ class SelfDenoiseData(Config):
         (4, 2, 4), description="blind_spot: voxels hidden on either side of each, zyx; (0, 0, 0) is plain Noise2Void"
     )
 
+    @model_validator(mode="after")
+    def _blind(self) -> SelfDenoiseData:
+        most = (self.crop_vox - NEARBY_VOX - 1) // 4
+        if not all(0 <= reach <= most for reach in self.hidden_reach_vox):
+            raise ValueError(
+                f"hidden_reach_vox {self.hidden_reach_vox}: expected 0 to {most} each, or stand-ins come from the hidden "
+                f"block itself in crops of {self.crop_vox} voxels"
+            )
+        return self
+
 
 def check_crops_fit(shape_zyx: tuple[int, int, int], config: SelfDenoiseData, name: str) -> None:
     """Refuse a volume that does not hold one crop for training and one for validation (`InputError`)."""
     crop, (z, y, x) = config.crop_vox, shape_zyx
-    if min(z, x) < crop or y < 2 * crop + GAP_VOX:
+    validated = max(round(config.held_out * y), crop)
+    if min(z, x) < crop or y - validated - GAP_VOX < crop:
         raise InputError(
-            f"{name}: {z} x {y} x {x} voxels (z, y, x) after resampling, but crops of {crop} voxels need "
-            f"{crop} x {2 * crop + GAP_VOX} x {crop} with the rows held out for validation; lower data.crop_vox"
+            f"{name}: {z} x {y} x {x} voxels (z, y, x) after resampling; {validated} rows of y are held out for "
+            f"validation and {GAP_VOX} beside them, the rest does not hold crops of {crop} voxels: lower data.crop_vox "
+            "or data.held_out"
         )
 
 

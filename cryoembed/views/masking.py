@@ -41,8 +41,8 @@ def visible_patches(generator: np.random.Generator, *, batch: int, patches: int,
     """Return (batch, kept) int64 indices, sorted, of the ``kept = patches - round(mask_ratio * patches)`` shown.
 
     Each box has its own uniformly random choice without replacement (He et al. 2022, section 3, "Masking"); one patch
-    at least is shown.
+    at least is shown, and one hidden.
     """
-    kept = max(1, patches - round(mask_ratio * patches))
+    kept = min(max(1, patches - round(mask_ratio * patches)), patches - 1)
     order = np.argsort(generator.random((batch, patches)), axis=1)[:, :kept]
     return torch.from_numpy(np.sort(order, axis=1))

@@ -16,7 +16,7 @@ from torch import Tensor
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.preprocess.config import Contrast
-from cryoembed.views.augment import AugmentConfig, augment
+from cryoembed.views.augment import AugmentConfig, augment, cropped
 from cryoembed.views.crops import Index, cut_windows, draw_window_pairs
 from cryoembed.views.imaging import Range
 from cryoembed.views.warp import correspondence, no_warps
@@ -134,7 +134,7 @@ def draw_real_boxes(
             start[list(reflected)] += 1 - box_vox % 2  # the middle voxel of an even box moves when reflected
             kept.append(np.flip(_cut(volume.views[which % len(volume.views)], start, box_vox), reflected))
     stacked = torch.from_numpy(np.stack([*boxes[0], *boxes[1]]).astype(np.float32))
-    a, b = augment(stacked, config.augment, generator)[:, None].chunk(2)
+    a, b = cropped(augment(stacked, config.augment, generator), config.augment, generator)[:, None].chunk(2)
     return a, b
 
 

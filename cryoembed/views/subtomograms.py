@@ -102,6 +102,7 @@ def draw_box_pairs(
     *,
     batch: int,
     share: Share = "nothing",
+    distinct: bool = False,
 ) -> Batch:
     """Draw two views ``view_a``, ``view_b`` (b, 1, box, box, box) of each of ``batch`` particles.
 
@@ -109,8 +110,14 @@ def draw_box_pairs(
     ----------
     share
         What the views of a pair have in common. ``image``: one box (orientation, neighbours, noise), augmented twice.
+    distinct
+        Whether each pair is of another species, as a loss with negatives needs it.
     """
-    labels = generator.integers(len(pool.templates), size=batch)
+    labels = (
+        generator.choice(len(pool.templates), size=batch, replace=False)
+        if distinct
+        else generator.integers(len(pool.templates), size=batch)
+    )
     if share == "image":
         once = _draw(pool, config, labels, generator)
         drawn = _Drawn(once.boxes.repeat(2, 1, 1, 1), None if once.own is None else once.own.repeat(2, 1, 1, 1))

@@ -28,6 +28,7 @@ from cryoembed.models.build import build
 from cryoembed.models.config import SubtomogramNetworkConfig
 from cryoembed.recipes.pretrain import PretrainConfig
 from cryoembed.recipes.train import TrainRecipeConfig
+from cryoembed.semantic import SEMANTIC_CLASSES
 from cryoembed.training import numerics
 from cryoembed.training.objectives.contrastive import Contrastive
 from cryoembed.training.objectives.heads import Heads
@@ -50,8 +51,10 @@ def voxel_training(crops: int, side: int) -> tuple[nn.Module, Batch]:
     """The shipped voxel network's objective and a batch of noise."""
     config = load_config(TrainRecipeConfig, CONFIGS / "train_voxel_small.yaml")
     shape = (crops, 1, side, side, side)
-    masks = {name: (torch.rand(shape) > 0.8).float() for name in ("boundary", "foreground")}
-    batch = {"input": torch.randn(shape), "clean": torch.rand(shape), "distance": torch.rand(shape), **masks}
+    masks = {name: (torch.rand(shape) > 0.8).float() for name in ("boundary", "foreground", "inside")}
+    numbers = {name: torch.rand(shape) for name in ("clean", "distance", "semantic_distance")}
+    classes = torch.randint(len(SEMANTIC_CLASSES), shape).float()
+    batch = {"input": torch.randn(shape), "classes": classes, **numbers, **masks}
     return Heads(build(config.network), config.tasks), batch
 
 

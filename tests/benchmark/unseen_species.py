@@ -60,7 +60,7 @@ def dataset(out: Path, structures: Path, snr: float, *, split: str, models: int)
 
 
 def boxes_of(
-    models: Sequence[Path], volume: str, inputs: InputConfig, *, shift_vox: float = 0.0
+    models: Sequence[Path], volume: str, inputs: InputConfig, *, shift_vox: float = 0.0, first: int = 0
 ) -> tuple[Boxes, npt.NDArray[np.str_], dict[str, float]]:
     """Boxes at true centres and at empty places, their labels, and the species' masses.
 
@@ -68,9 +68,11 @@ def boxes_of(
     ----------
     shift_vox
         Largest error of a centre, per axis: what a segmentation would make of it.
+    first
+        Number of the first model, which seeds its empty places.
     """
     boxes, labels, masses = [], [], {}
-    for index, model in enumerate(models):
+    for index, model in enumerate(models, start=first):
         generator = np.random.default_rng([7, index])
         tomogram = prepare(read_tomogram(model / f"{volume}.mrc", name=model.name), inputs).tomogram
         everything = read_particles(model / "particles.parquet")
@@ -88,7 +90,12 @@ def encoder(weights: str, *, copies: int = 4) -> Embed:
     from cryoembed.infer.vectors import embed_boxes
     from cryoembed.models.checkpoint import find_weights, load_weights
 
-    module = load_weights(find_weights(weights)).module
+    loaded = load_weights(find_weights(weights))
+    if loaded.card.input != InputConfig() or loaded.card.network.box_vox != BOX:
+        raise SystemExit(
+            f"{weights}: the benchmark's boxes are {BOX} voxels of {InputConfig().voxel_size:g} A, z-scored"
+        )
+    module = loaded.module
     return lambda boxes: embed_boxes(module, boxes, batch=64, copies=copies)
 
 
@@ -131,9 +138,8 @@ def main() -> None:
             scores = {n: few_shot(vectors, labels, examples=n, draws=10, seed=0) for n in asked.examples}
             rows.append(rows_of(name, seconds, scores, masses) | _clusters(vectors, labels))
             if asked.per_species:
-                detail = [
-                    {"species": s, "kDa": f"{masses[s]:.0f}", "F1": f"{scores[5].f1[s]:.2f}"} for s in scores[5].f1
-                ]
+                some = scores[5 if 5 in scores else asked.examples[0]].f1
+                detail = [{"species": s, "kDa": f"{masses[s]:.0f}", "F1": f"{f1:.2f}"} for s, f1 in some.items()]
                 print(as_text(sorted(detail, key=lambda row: float(row["kDa"]))))
         print(as_text(rows), flush=True)
 

@@ -135,3 +135,13 @@ def test_in_the_mean_dice_a_missed_rare_class_does_not_hide_the_others() -> None
     assert mean_dice(target, target).item() == pytest.approx(0, abs=1e-5)
     assert mean_dice(blind, target).item() - mean_dice(seeing, target).item() > 0.3
     assert generalised_dice(blind, target).item() - generalised_dice(seeing, target).item() < 0.1
+
+
+def test_generalised_dice_does_not_fade_with_the_size_of_the_volume() -> None:
+    missed = torch.zeros(1, 2, 64, 64, 64)
+    missed[:, 0] = 1  # background everywhere, though a tenth is the other class
+    target = torch.zeros_like(missed)
+    target[:, 1, :6] = 1
+    target[:, 0, 6:] = 1
+    small, large = generalised_dice(missed[..., :8, :8], target[..., :8, :8]), generalised_dice(missed, target)
+    assert float(large) == pytest.approx(float(small), abs=1e-4)

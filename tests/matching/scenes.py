@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import fft
+from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 
-from cryoembed.matching.template import probe, wedge
+from cryoembed.matching.template import wedge
 
 BOX, RADIUS, TILT = 20, 9.0, 60.0
 
@@ -20,10 +21,17 @@ def template() -> np.ndarray:
     ).astype(np.float32)
 
 
+def turned(rotation: Rotation) -> np.ndarray:
+    """The template as `rotation` (particle to tomogram, acting on xyz) turns it, by SciPy alone."""
+    inverse = rotation.inv().as_matrix()[::-1, ::-1]  # xyz to zyx
+    centre = np.full(3, BOX // 2)
+    return np.asarray(affine_transform(template(), inverse, centre - inverse @ centre, order=3, mode="constant"))
+
+
 def planted(shape: tuple[int, int, int], centre: tuple[int, int, int], rotation: Rotation) -> np.ndarray:
     """A volume with the turned template (box centre at ``centre``), seen through tilts up to `TILT` degrees."""
     volume = np.zeros(shape, dtype=np.float32)
     low = [middle - BOX // 2 for middle in centre]
     z, y, x = (slice(start, start + BOX) for start in low)
-    volume[z, y, x] = probe(template(), mask_radius_vox=RADIUS).seen(rotation)
+    volume[z, y, x] = turned(rotation)
     return np.asarray(fft.irfftn(fft.rfftn(volume) * wedge(shape, TILT), shape))

@@ -13,7 +13,8 @@ import yaml
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
 from cryoembed.io.mrc import write_mrc
-from cryoembed.models.checkpoint import load_weights
+from cryoembed.models.build import build
+from cryoembed.models.checkpoint import load_weights, start_from
 from cryoembed.recipes import training_run
 from cryoembed.recipes.pretrain import PretrainConfig, pretrain
 from cryoembed.recipes.pretrain_data import drawing
@@ -103,6 +104,10 @@ def test_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         ("input.scale=unit", "zscore"),
         ("data.phantom=3", "did you mean 'phantoms'"),
         ("structures=[{path: nowhere.pdb}]", "no such file"),
+        ("augment.wedge_probability=1", "contrastive draws boxes that differ in data.imaging"),
+        ("data.structure_share=0.5", "give structures, or leave it out"),
+        ("network.mask=strict", "network.mask strict is never trained"),
+        ("batch=50", "asks for more classes than there are"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(tmp_path: Path, override: str, message: str) -> None:
@@ -133,6 +138,16 @@ def test_contrastive_goes_on_from_masked_autoencoder_weights(tmp_path: Path) -> 
     for name, before in first.module.backbone.state_dict().items():
         np.testing.assert_allclose(then.module.backbone.state_dict()[name], before, atol=1e-6)
     assert f"from {first.card.name} ({first.model_hash})" in then.card.description
+
+
+def test_committed_stages_start_from_each_other() -> None:
+    loaded = {path.stem: load_config(PretrainConfig, path) for path in CONFIGS.glob("pretrain_*.yaml")}
+    starts = {name: config.weights for name, config in loaded.items() if config.weights is not None}
+    assert len(starts) >= 3
+    for name, weights in starts.items():
+        before = loaded[f"pretrain_{Path(weights).parent.name}"]
+        new = start_from(build(loaded[name].network), build(before.network))
+        assert not any(tensor.startswith("backbone.") for tensor in new)
 
 
 def test_without_output_folder_the_remedy_is_named() -> None:

@@ -30,8 +30,10 @@ SMALL_HEADS = [
     "network.pyramid_channels=4",
     "network.head_channels=4",
     "batch=2",
-    "stream=null",
+    "stream=null",  # phantoms packed into full volumes: no lamella to learn
     "data.refresh_every=0",
+    "tasks=[denoise, instance, semantic]",
+    "network.heads=[denoise, instance, semantic]",
 ]
 
 
@@ -184,3 +186,24 @@ def test_a_setting_of_the_stream_is_laid_over_its_file_wherever_that_is_named(tm
     assert by_flag.stream == by_key.stream
     assert plain.stream is not None
     assert by_flag.stream == plain.stream.model_copy(update={"seed": 77})
+
+
+def test_a_lamella_that_no_scene_shows_is_refused(tmp_path: Path) -> None:
+    heads = "[denoise, instance, semantic, lamella]"
+    with pytest.raises(InputError, match="no scene has an inside and an outside"):
+        train(tiny(tmp_path / "run", f"tasks={heads}", f"network.heads={heads}"))
+
+
+def test_a_head_that_nobody_trains_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="semantic would be given away untrained"):
+        tiny(tmp_path / "run", "tasks=[denoise, instance]")
+
+
+def test_heads_kept_from_weights_must_be_in_them(tmp_path: Path) -> None:
+    train(tiny(tmp_path / "one", "tasks=[denoise]", "network.heads=[denoise]"))
+    start = f"weights={tmp_path / 'one/weights.safetensors'}", "frozen=all_but_heads"
+    kept = tiny(tmp_path / "two", "tasks=[semantic]", "network.heads=[denoise, semantic]", *start)
+    assert "trained" in train(kept)
+    lacking = tiny(tmp_path / "three", "tasks=[semantic]", "network.heads=[instance, semantic]", *start)
+    with pytest.raises(InputError, match=r"have no heads\.instance"):
+        train(lacking)

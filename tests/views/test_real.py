@@ -21,7 +21,7 @@ from cryoembed.views.real import (
 
 NO_CHANGE = AugmentConfig(noise_probability=0, low_pass_probability=0, high_pass_probability=0, mask_probability=0)
 PLAIN = RealConfig(tomograms=(Path("a.mrc"),), shift_vox=0, half_turns=False, random_share=0, augment=NO_CHANGE)
-CROP = Path("/work/shared/data/tomograms/emp10499/00254_10A_crop.mrc")
+CROP = Path(__file__).parents[2] / "../shared/data/tomograms/emp10499/00254_10A_crop.mrc"
 
 
 def planted(places: list[tuple[int, int, int]], shape: tuple[int, int, int] = (150, 40, 40)) -> np.ndarray:

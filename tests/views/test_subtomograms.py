@@ -18,6 +18,7 @@ from cryoembed.views.subtomograms import (
     NUISANCES,
     SubtomogramConfig,
     SubtomogramPool,
+    _Drawn,
     build_pool,
     draw_box_pairs,
     draw_boxes,
@@ -187,3 +188,26 @@ def test_pairs_are_masked_and_cropped_last(pool: SubtomogramPool) -> None:
     both = draw_box_pairs(pool, config, crop, np.random.default_rng(0), batch=4)["view_a"]
     assert torch.equal(both[both != 0], masked[both != 0])
     assert float((both != 0).float().mean()) < float((masked != 0).float().mean())
+
+
+def test_pairs_for_a_loss_with_negatives_are_of_different_species(pool: SubtomogramPool, monkeypatch) -> None:
+    asked: list[np.ndarray] = []
+
+    def noted(pool_: object, config: object, labels: np.ndarray, *rest: object, **more: object) -> torch.Tensor:
+        asked.append(labels)
+        return torch.zeros(len(labels), 16, 16, 16)
+
+    monkeypatch.setattr("cryoembed.views.subtomograms._draw", lambda *a, **k: _Drawn(noted(*a, **k), None))
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        draw_box_pairs(pool, CONFIG, AugmentConfig(), generator, batch=6, distinct=True)
+        assert sorted(asked[-1][:6]) == list(range(6))
+
+
+def test_the_share_of_structures_in_a_batch_is_what_was_asked(pool: SubtomogramPool) -> None:
+    two = replace(pool, structures=2)  # the last two of its six templates
+    for share, expected in ((0.0, 0), (1.0, 2)):
+        config = CONFIG.model_copy(update={"structure_share": share, "nuisance_share": 0.0})
+        labels = draw_classes(two, config, np.random.default_rng(0), classes=4, views=1)["label"].numpy()
+        assert len(set(labels)) == 4
+        assert int((labels >= 4).sum()) == expected

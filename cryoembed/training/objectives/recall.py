@@ -49,7 +49,7 @@ class RecallTally(nn.Module):
         self.hits.mul_(MEMORY).add_(right)
         self.seen.mul_(MEMORY).add_(there)
         self.batches += 1
-        recall = self.hits / self.seen.clamp(min=1)
+        recall = self.hits / self.seen.clamp(min=torch.finfo(self.seen.dtype).tiny)
         if int(self.batches) > self.quiet and int(self.batches) % CHECK_EVERY == 0:
             self._warn(recall)
         # a class not seen yet has no recall to log; one that was is remembered
