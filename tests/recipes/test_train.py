@@ -49,7 +49,7 @@ def test_heads_train_and_their_weights_predict(tmp_path: Path) -> None:
     outputs = loaded.module.predict(torch.zeros(1, 1, 8, 8, 8), ["denoise", "foreground", "semantic"])  # type: ignore[operator]
     assert outputs["foreground"].shape == (1, 1, 8, 8, 8)
     torch.testing.assert_close(outputs["semantic"].sum(dim=1), torch.ones(1, 8, 8, 8))
-    logged = {"denoise", "distance", "boundary_recall", "dice", "recall_particle", "lamella"}
+    logged = {"denoise", "distance", "boundary_recall", "dice", "recall_particle"}
     assert logged <= set(loaded.card.metrics)
 
 
