@@ -75,7 +75,7 @@ def test_unknown_setting_exits_with_2_and_names_the_nearest_one(tmp_path: Path) 
         ),
         (
             ["segment", "a.mrc", "--out", "d", "--weights", "w", "--contrast", "dark", "--voxel-size", "10",
-             "--device", "cpu", "--precision", "fp32"],
+             "--tasks", "semantic,lamella", "--device", "cpu", "--precision", "fp32"],
             "cryoembed.recipes.segment:SegmentConfig",
         ),
         (

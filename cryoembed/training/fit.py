@@ -70,6 +70,8 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         warnings = _synchronise_norms(objective, fabric, config)
         objective.to(device).train()
+        if config.checkpoint_gradients and not any(hasattr(part, "recompute") for part in objective.modules()):
+            raise InputError("train.checkpoint_gradients: no part of this network can be recomputed; set it to false")
         _recompute(objective, enabled=config.checkpoint_gradients)
         optimizer = _optimizer(objective, config)
         average = WeightAverage(objective, config.ema_decay) if config.ema_decay else None
@@ -97,7 +99,9 @@ def fit(
             if advance and progress.step:
                 advance(progress.step)
             following = itertools.chain([first] if first is not None else [], batches)
-            return loop.run(following, advance or (lambda _: None), stop_after or config.steps)
+            result = loop.run(following, advance or (lambda _: None), stop_after or config.steps)
+            fabric.barrier()  # or the first process is gone while others still take leave of it
+            return result
     finally:
         processes.close()
 
@@ -129,11 +133,9 @@ def _synchronise_norms(objective: nn.Module, fabric: Any, config: TrainConfig) -
 
 def _recompute(objective: nn.Module, *, enabled: bool) -> None:
     """Tell every part that can (`models.backbone.Backbone`) to make its activations again in the backward pass."""
-    able = [part for part in objective.modules() if hasattr(part, "recompute")]
-    if enabled and not able:
-        raise InputError("train.checkpoint_gradients: this network has no part that can be recomputed; set it to false")
-    for part in able:
-        part.recompute = enabled  # type: ignore[assignment]
+    for part in objective.modules():
+        if hasattr(part, "recompute"):
+            part.recompute = enabled  # type: ignore[assignment]
 
 
 def _with_format(

@@ -341,7 +341,7 @@ def with_real(name: str, folder: Path, *more: str) -> PretrainConfig:
     ("name", "extra", "simulated", "real"),
     [
         ("pretrain_contrastive_small", [], "input", "real_a"),
-        ("pretrain_simsiam_small", ["data.mask_shares={none: 0.4, hull: 0.3, strict: 0.3}"], "view_a", "view_a"),
+        ("pretrain_simsiam_small", [], "view_a", "view_a"),
         ("pretrain_dense_simsiam_small", [WARP], "view_a", "view_a"),
     ],
 )

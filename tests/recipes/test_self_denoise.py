@@ -166,7 +166,7 @@ def test_halves_of_different_contrast_are_refused(folder: Path) -> None:
         ("noise2noise", "halves=[]", "noise2noise takes halves"),
         ("blind_spot", "tomograms=[]", "blind_spot takes tomograms"),
         ("blind_spot", "halves=[{even: a, odd: b}]", "no halves"),
-        ("noise2noise", "network.heads=[instance]", "must hold denoise"),
+        ("noise2noise", "network.heads=[instance]", "the only head trained here"),
         ("noise2noise", "input.scale=unit", "must be zscore"),
         ("noise2noise", "data.crop_vox=24", r"lower data\.crop_vox"),
         ("blind_spot", "data.crop_vox=24", r"lower data\.crop_vox"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -30,9 +31,16 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(command: list[str], **more: str) -> str:
-    done = subprocess.run(command, env=environment(**more), cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    started = subprocess.Popen(
+        command, env=environment(**more), cwd=ROOT, stdout=-1, stderr=-1, text=True, start_new_session=True
+    )
+    try:
+        told, complained = started.communicate(timeout=240)
+    finally:  # with all that it started, which would hold the pipes
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+    assert started.returncode == 0, complained
+    return told
 
 
 def free_port() -> str:

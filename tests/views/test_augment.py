@@ -84,7 +84,7 @@ def test_the_wedge_lies_around_its_beam() -> None:
 
 
 def test_cropping_keeps_a_sub_box_at_its_place_and_fills_the_rest() -> None:
-    settings = config(crop_probability=1.0, crop_share=(0.2, 0.2))
+    settings = config(crop_probability=1.0, crop_share=(0.49, 0.49))
     ones = torch.ones(8, 20, 20, 20)
     kept = cropped(ones, settings, np.random.default_rng(0))
     for box in kept:
@@ -95,7 +95,7 @@ def test_cropping_keeps_a_sub_box_at_its_place_and_fills_the_rest() -> None:
 
 
 def test_resized_crops_fill_the_box_and_up_to_the_share_goes() -> None:
-    settings = config(crop_probability=1.0, crop_mode="resize")
+    settings = config(crop_probability=1.0, crop_share=(0.0, 0.49), crop_mode="resize")
     z = torch.arange(20.0)[:, None, None].expand(20, 20, 20)[None].repeat(30, 1, 1, 1)
     kept = cropped(z, settings, np.random.default_rng(0))
     extent = kept.amax(dim=(1, 2, 3)) - kept.amin(dim=(1, 2, 3))

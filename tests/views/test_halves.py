@@ -13,7 +13,7 @@ from cryoembed.views.halves import GAP_VOX, SelfDenoiseData, check_crops_fit, dr
 
 SHAPE = (18, 44, 20)
 NUMBERED = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)  # every voxel its own number
-DATA = SelfDenoiseData(crop_vox=16, held_out=0.2)
+DATA = SelfDenoiseData(crop_vox=16, held_out=0.2, hidden_reach_vox=(3, 2, 3))
 
 
 @settings(max_examples=20, deadline=None)
