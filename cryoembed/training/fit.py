@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -65,45 +66,57 @@ def fit(
         a finite loss, or 50 without finite gradients. The last good checkpoint stays as it is.
     """
     fabric = processes.launched(config)
-    rank, device = fabric.global_rank, fabric.device
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        warnings = _synchronise_norms(objective, fabric, config)
-        objective.to(device).train()
-        if config.checkpoint_gradients and not any(hasattr(part, "recompute") for part in objective.modules()):
-            raise InputError("train.checkpoint_gradients: no part of this network can be recomputed; set it to false")
-        _recompute(objective, enabled=config.checkpoint_gradients)
-        optimizer = _optimizer(objective, config)
-        average = WeightAverage(objective, config.ema_decay) if config.ema_decay else None
-        recorded = {"train": _shaping(config) | {"devices": fabric.world_size}, "settings": dict(settings or {})}
-        progress = state.Progress(settings=recorded)
-        if (folder / state.FILE_NAME).exists():
-            kept = average.state if average else None
-            progress = state.load_state(
-                folder / state.FILE_NAME, objective, optimizer, recorded, averaged=kept, rank=rank
-            )
-            if rank == 0:
-                logger.info("resuming %s at step %d of %d", folder, progress.step, config.steps)
-        elif rank:  # the first process goes on with the seed that made the weights
-            torch.manual_seed(int(np.random.SeedSequence((config.seed, rank)).generate_state(1)[0]))
-        with closing(batches_ahead(draw, _seeds(config, rank, progress.step), workers=config.workers)) as batches:
-            first = next(batches, None)
-            advice: Callable[[], str] = str
-            if first is not None:
-                progress, more = _with_format(objective, to_device(first, device), config, fabric, progress)
-                warnings += more
-                advice = _check_memory(objective, to_device(first, device), config, fabric, progress)
-            model, wrapped = fabric.setup(objective, optimizer)
-            progress = progress.model_copy(update={"warnings": [*progress.warnings, *warnings]})
-            loop = Loop(fabric, model, objective, wrapped, config, folder, progress, average, draw, advice)
-            if advance and progress.step:
-                advance(progress.step)
-            following = itertools.chain([first] if first is not None else [], batches)
-            result = loop.run(following, advance or (lambda _: None), stop_after or config.steps)
-            fabric.barrier()  # or the first process is gone while others still take leave of it
-            return result
-    finally:
+        return _fit(fabric, objective, draw, config, folder, dict(settings or {}), advance, stop_after)
+    finally:  # all that took part in it is gone by now: a reducer that outlives its process group never ends
+        gc.collect()
         processes.close()
+
+
+def _fit(
+    fabric: Any,
+    objective: nn.Module,
+    draw: Draw,
+    config: TrainConfig,
+    folder: Path,
+    settings: dict[str, Any],
+    advance: Callable[[float], None] | None,
+    stop_after: int | None,
+) -> FitResult:
+    rank, device = fabric.global_rank, fabric.device
+    folder.mkdir(parents=True, exist_ok=True)
+    warnings = _synchronise_norms(objective, fabric, config)
+    objective.to(device).train()
+    if config.checkpoint_gradients and not any(hasattr(part, "recompute") for part in objective.modules()):
+        raise InputError("train.checkpoint_gradients: no part of this network can be recomputed; set it to false")
+    _recompute(objective, enabled=config.checkpoint_gradients)
+    optimizer = _optimizer(objective, config)
+    average = WeightAverage(objective, config.ema_decay) if config.ema_decay else None
+    recorded = {"train": _shaping(config) | {"devices": fabric.world_size}, "settings": settings}
+    progress = state.Progress(settings=recorded)
+    if (folder / state.FILE_NAME).exists():
+        kept = average.state if average else None
+        progress = state.load_state(folder / state.FILE_NAME, objective, optimizer, recorded, averaged=kept, rank=rank)
+        if rank == 0:
+            logger.info("resuming %s at step %d of %d", folder, progress.step, config.steps)
+    elif rank:  # the first process goes on with the seed that made the weights
+        torch.manual_seed(int(np.random.SeedSequence((config.seed, rank)).generate_state(1)[0]))
+    with closing(batches_ahead(draw, _seeds(config, rank, progress.step), workers=config.workers)) as batches:
+        first = next(batches, None)
+        advice: Callable[[], str] = str
+        if first is not None:
+            progress, more = _with_format(objective, to_device(first, device), config, fabric, progress)
+            warnings += more
+            advice = _check_memory(objective, to_device(first, device), config, fabric, progress)
+        model, wrapped = fabric.setup(objective, optimizer)
+        progress = progress.model_copy(update={"warnings": [*progress.warnings, *warnings]})
+        loop = Loop(fabric, model, objective, wrapped, config, folder, progress, average, draw, advice)
+        if advance and progress.step:
+            advance(progress.step)
+        following = itertools.chain([first] if first is not None else [], batches)
+        result = loop.run(following, advance or (lambda _: None), stop_after or config.steps)
+        fabric.barrier()  # or the first process is gone while others still take leave of it
+        return result
 
 
 # the same gradients, only later or elsewhere
