@@ -14,6 +14,8 @@ from cryoembed.errors import InputError
 Angles = npt.NDArray[np.float64]  # (n, 3) degrees
 
 _SPIRAL = (np.sqrt(2), 1.533751168755204288118041413)  # the paper's phi and psi, psi^4 = psi + 4
+# axes reversed by half turns about z, y and x: the wedge of tilts about y maps onto itself, so all copies are equally true
+HALF_TURNS = ((), (-2, -1), (-3, -1), (-3, -2))
 
 
 def random_rotations(count: int, generator: np.random.Generator) -> Rotation:

@@ -18,13 +18,12 @@ from cryoembed.errors import InputError
 from cryoembed.infer.device import Precision, agrees, choose_precision, exact_float32
 from cryoembed.models.encoder import SubtomogramEncoder
 from cryoembed.models.fold import fold_batchnorm
+from cryoembed.rotations import HALF_TURNS
 
 Boxes = npt.NDArray[Any]  # (n, box, box, box)
 Vectors = npt.NDArray[np.float32]  # (n, d)
 Copies = Literal[1, 4]
 
-# half turns about z, y and x: the wedge of tilts about y maps onto itself, so all four copies are equally true
-HALF_TURNS = ((), (-2, -1), (-3, -1), (-3, -2))
 TRIAL_BOXES = 4
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from cryoembed.config import Config
 from cryoembed.errors import InputError
 from cryoembed.preprocess.config import Contrast
+from cryoembed.rotations import HALF_TURNS
 from cryoembed.views.augment import AugmentConfig, augment, cropped
 from cryoembed.views.crops import Index, cut_windows, draw_window_pairs
 from cryoembed.views.imaging import Range
@@ -23,7 +24,6 @@ from cryoembed.views.warp import correspondence, no_warps
 
 Batch = dict[str, Tensor]
 Volume = npt.NDArray[np.float32]
-HALF_TURNS = ((), (1, 2), (0, 2), (0, 1))  # reflected axes: half turns about an axis leave a wedge around z as it is
 _SLAB_VOX = 64
 
 

@@ -8,7 +8,8 @@ import torch
 
 from cryoembed.errors import InputError
 from cryoembed.infer.device import agrees, choose_precision
-from cryoembed.infer.vectors import HALF_TURNS, embed_boxes, half_turned
+from cryoembed.infer.vectors import embed_boxes, half_turned
+from cryoembed.rotations import HALF_TURNS
 
 FP32 = {"device": "cpu", "precision": "fp32"}
 
