@@ -146,9 +146,9 @@ def bundled_weights(name: str) -> Path:
 
 
 def find_weights(reference: str) -> Path:
-    """Return the path of weights given as a file or by a bundled name; a file that is there wins."""
+    """Return the path of weights given as a file or by a bundled name; a file (not a folder) that is there wins."""
     path = Path(reference)
-    return path if path.suffix == ".safetensors" or path.exists() else bundled_weights(reference)
+    return path if path.suffix == ".safetensors" or path.is_file() else bundled_weights(reference)
 
 
 def model_hash(tensors: Mapping[str, Tensor], card: ModelCard) -> str:

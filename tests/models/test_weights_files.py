@@ -11,7 +11,14 @@ from safetensors.torch import load_file, save_file
 from cryoembed.errors import InputError
 from cryoembed.models import checkpoint
 from cryoembed.models.build import build
-from cryoembed.models.checkpoint import bundled_weights, load_weights, read_card, save_weights, start_from
+from cryoembed.models.checkpoint import (
+    bundled_weights,
+    find_weights,
+    load_weights,
+    read_card,
+    save_weights,
+    start_from,
+)
 from cryoembed.models.config import BackboneConfig, ModelCard, SubtomogramNetworkConfig, VoxelNetworkConfig
 from cryoembed.models.simsiam import SubtomogramNetwork
 from cryoembed.preprocess.config import InputConfig
@@ -201,3 +208,11 @@ def test_weights_of_another_architecture_are_no_start_and_the_setting_is_named(c
     config = VoxelNetworkConfig(backbone=BackboneConfig(width=4), pyramid_channels=8, global_dim=8, voxel_dim=8)
     with pytest.raises(InputError, match=message):
         start_from(build(config.model_copy(update={**change, "level_losses": ()})), build(config))
+
+
+def test_an_experiment_folder_does_not_hide_bundled_weights_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "voxel_small").mkdir()
+    assert find_weights("voxel_small") == bundled_weights("voxel_small")
