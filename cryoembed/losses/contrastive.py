@@ -1,4 +1,4 @@
-"""Contrastive losses on vectors: NT-Xent (SimCLR), supervised contrastive (Khosla et al.), margin; float32."""
+"""Contrastive losses on vectors: NT-Xent (SimCLR), supervised contrastive (Khosla et al.), proxies, margin; float32."""
 
 from __future__ import annotations
 
@@ -42,6 +42,33 @@ def supervised_contrastive(
     # where, not a product: the diagonal is minus infinity
     per_anchor = -torch.where(positive, log_shares, 0.0).sum(dim=1) / partners.clamp_min(1)
     return per_anchor.sum() / (partners > 0).sum().clamp_min(1)
+
+
+def normalised_softmax(
+    vectors: Float[Tensor, "n d"],
+    proxies: Float[Tensor, "c d"],
+    labels: Int[Tensor, " n"],
+    *,
+    temperature: float = 0.1,
+) -> Float[Tensor, ""]:
+    """Return the cross-entropy of cosines to one learnt proxy per class (Zhai & Wu 2019, normalised softmax).
+
+    Every class is a negative in every batch, whichever are drawn.
+
+    Parameters
+    ----------
+    vectors, proxies
+        Normalised here.
+    labels
+        Row of ``proxies`` that each vector belongs to.
+    temperature
+        Divides the cosine similarities.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature {temperature} must be positive")
+    with torch.autocast(vectors.device.type, enabled=False):
+        cosines = F.normalize(vectors.float(), dim=1) @ F.normalize(proxies.float(), dim=1).T
+        return F.cross_entropy(cosines / temperature, labels)
 
 
 def contrastive_margin(

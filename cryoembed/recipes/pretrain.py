@@ -12,7 +12,7 @@ from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.models.simsiam import SubtomogramNetwork
 from cryoembed.models.vit import MaskedAutoencoder
 from cryoembed.recipes.pretrain_config import PretrainConfig
-from cryoembed.recipes.pretrain_data import drawing
+from cryoembed.recipes.pretrain_data import class_count, drawing
 from cryoembed.recipes.training_data import training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.training.objectives.contrastive import Contrastive, Refinement, SimCLR
@@ -67,7 +67,8 @@ def _objective(network: Network, config: PretrainConfig) -> torch.nn.Module:
         case "refine":
             return Refinement(network, margin=config.margin, temperature=config.temperature, real_weight=real_weight)
         case _:
-            return Contrastive(network, temperature=config.temperature, real_weight=real_weight)
+            classes = class_count(config) if config.proxies else 0
+            return Contrastive(network, temperature=config.temperature, real_weight=real_weight, classes=classes)
 
 
 def _start(network: Network, config: PretrainConfig) -> str:

@@ -65,6 +65,7 @@ class PretrainConfig(Config):
     window_vox: int = Field(48, ge=8, description="edge of the two windows in a crop (dense_simsiam)")
     min_overlap: float = Field(0.5, gt=0, le=1, description="share of a window that the other shows, too")
     temperature: float = Field(0.1, gt=0, description="contrastive, simclr, and real boxes")
+    proxies: bool = Field(False, description="a learnt vector per class beside the pairs of a batch (contrastive)")
     mask_ratio: float = Field(0.75, gt=0, lt=1, description="share of patches hidden from the encoder (mae)")
     normalised_target: bool = Field(False, description="patches to predict have mean 0 and s.d. 1 each (mae)")
     margin: float = Field(1.0, gt=0, lt=2, description="distance of other classes on the unit sphere (refine)")
@@ -141,6 +142,8 @@ class PretrainConfig(Config):
             )
         if self.method in ("contrastive", "simclr") and self.batch > data.phantoms + len(self.structures):
             raise ValueError(f"batch {self.batch} asks for more classes than there are; raise data.phantoms")
+        if self.proxies and (self.method != "contrastive" or data.refresh_every):
+            raise ValueError("proxies serve contrastive, whose classes stay: leave out proxies or data.refresh_every")
         mask = self.network.mask
         if mask != "none" and not getattr(data.mask_shares, mask):
             raise ValueError(f"network.mask {mask} is never trained: give data.mask_shares.{mask} a share")

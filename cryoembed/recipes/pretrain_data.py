@@ -16,10 +16,18 @@ from cryoembed.models.receptive import total_stride
 from cryoembed.preprocess.prepare import prepare
 from cryoembed.recipes.pretrain_config import PretrainConfig
 from cryoembed.recipes.training_data import scene_source
+from cryoembed.simulate.density.structure_spec import expand
 from cryoembed.training.draws import Batch, Draw
 from cryoembed.views.dense import draw_view_pairs
 from cryoembed.views.masking import draw_masked
-from cryoembed.views.pool import RESOLUTION_PER_VOXEL, RollingPool, SubtomogramConfig, SubtomogramPool, build_pool
+from cryoembed.views.pool import (
+    NUISANCES,
+    RESOLUTION_PER_VOXEL,
+    RollingPool,
+    SubtomogramConfig,
+    SubtomogramPool,
+    build_pool,
+)
 from cryoembed.views.real import RealConfig, RealVolume, draw_real_boxes, draw_real_windows, real_volume
 from cryoembed.views.rendering import OVERSAMPLING
 from cryoembed.views.rolling import Fixed
@@ -28,6 +36,13 @@ from cryoembed.views.structures import load_structures
 from cryoembed.views.subtomograms import draw_box_pairs, draw_classes, draw_triplets
 
 Volumes = list[RealVolume]
+
+
+def class_count(config: PretrainConfig) -> int:
+    """Number of labels of the boxes that `drawing` gives: phantoms, structures, nuisances."""
+    assert isinstance(config.data, SubtomogramConfig)  # checked by the config
+    structures = [one for spec in config.structures for one in expand(spec, config.structure_folder)]
+    return config.data.phantoms + len(structures) + len(NUISANCES)
 
 
 @contextmanager

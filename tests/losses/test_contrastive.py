@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cryoembed.losses.contrastive import contrastive_margin, nt_xent, supervised_contrastive
+from cryoembed.losses.contrastive import contrastive_margin, normalised_softmax, nt_xent, supervised_contrastive
 
 
 def naive_nt_xent(a: torch.Tensor, b: torch.Tensor, temperature: float) -> float:
@@ -63,6 +63,14 @@ def test_supervised_contrastive_of_pairs_is_nt_xent() -> None:
     labels = torch.arange(4).repeat(2)
     paired = supervised_contrastive(torch.cat([a, b]), labels, temperature=0.5)
     torch.testing.assert_close(paired, nt_xent(a, b, temperature=0.5))
+
+
+def test_normalised_softmax_of_known_cosines() -> None:
+    vectors, proxies = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.1, 0.0], [0.0, 9.0]])
+    right = normalised_softmax(vectors, proxies, torch.tensor([0]), temperature=0.5)
+    wrong = normalised_softmax(vectors, proxies, torch.tensor([1]), temperature=0.5)
+    assert right.item() == pytest.approx(math.log1p(math.exp(-2)), rel=1e-5)  # cosines 1 and 0, over 0.5
+    assert wrong.item() - right.item() == pytest.approx(2, rel=1e-5)
 
 
 def test_vectors_without_a_partner_give_zero_and_no_nan_gradient() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from cryoembed.config import load_config
 from cryoembed.errors import InputError
@@ -285,6 +286,18 @@ def test_any_method_may_start_from_weights(tmp_path: Path) -> None:
     assert files[0] != files[1]
 
 
+def test_every_phantom_structure_and_nuisance_has_a_proxy(tmp_path: Path) -> None:
+    write_mrc(tmp_path / "map.mrc", np.pad(np.ones((4, 4, 4), dtype=np.float32), 6), voxel_size=10.0)
+    structure = "{path: 'm*.mrc', name: cube, mass_kda: 100}"
+    more = ["proxies=true", f"structure_folder={tmp_path}", f"structures=[{structure}]"]
+    pretrain(tiny("pretrain_contrastive_small", tmp_path / "whole", *more))
+    state = load_file(tmp_path / "whole" / "checkpoint.safetensors")
+    config = tiny("pretrain_contrastive_small", tmp_path / "whole", *more)
+    assert len(state["model.proxies"]) == config.data.phantoms + 1 + 3
+    with pytest.raises(InputError, match="proxies serve contrastive, whose classes stay"):
+        tiny("pretrain_contrastive_small", tmp_path / "run", "proxies=true", "data.refresh_every=1")
+
+
 def test_refinement_without_fitting_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="refine starts from a pretraining"):
         tiny("pretrain_refine_small", tmp_path / "run", "weights=null")
@@ -307,6 +320,7 @@ WARP = "warp={turns: true, zoom: [0.95, 1.05], shift_vox: 0.5}"
         ("pretrain_dense_simsiam_small", "augment.crop_probability=0.5", "crop_probability serves boxes"),
         ("pretrain_contrastive_small", "real={}", "real needs files"),
         ("pretrain_contrastive_small", "data.mask_shares={hull: 1}", "sum to 2"),
+        ("pretrain_simclr_small", "proxies=true", "proxies serve contrastive"),
     ],
 )
 def test_options_that_do_not_fit_the_method_are_refused(tmp_path: Path, name: str, override: str, message: str) -> None:

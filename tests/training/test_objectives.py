@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cryoembed.losses.contrastive import nt_xent
 from cryoembed.losses.cosine import negative_cosine
@@ -110,6 +110,22 @@ def test_contrastive_loss_falls_and_purity_rises(tmp_path: Path) -> None:
     )
     assert float(objective(boxes(np.random.default_rng(9)))["loss"]) < start - 0.2
     assert result.metrics["purity"] > 0.6
+
+
+def test_proxies_turn_to_their_classes_and_stay_out_of_the_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build(SUBTOMOGRAM)
+    objective = Contrastive(network, temperature=0.1, classes=4)
+    result = fit(
+        objective, boxes, TrainConfig(steps=40, learning_rate=0.01, precision="fp32", device="cpu"), folder=tmp_path
+    )
+    batch = boxes(np.random.default_rng(9))
+    assert objective.proxies is not None
+    cosines = network.eval().embed(batch["input"]) @ nn.functional.normalize(objective.proxies, dim=1).T
+    # boxes are standardised: the sign of the ramp is easily seen, its height only by the noise
+    torch.testing.assert_close(cosines.argmax(dim=1) // 2, batch["label"] // 2)
+    assert result.metrics["proxy"] < 1.2  # of log 4 = 1.39 without learning
+    assert "proxies" not in network.state_dict()
 
 
 @pytest.mark.parametrize(

@@ -9,27 +9,45 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cryoembed.losses.contrastive import contrastive_margin, nt_xent, supervised_contrastive
+from cryoembed.losses.contrastive import contrastive_margin, normalised_softmax, nt_xent, supervised_contrastive
 from cryoembed.models.encoder import SubtomogramEncoder
 from cryoembed.training.objectives.terms import Terms, detached
+
+PROXY_NORM = 0.1  # at the start: proxies are normalised, so that short ones turn faster than the network learns
 
 
 class Contrastive(nn.Module):
     """Supervised contrastive loss of the embedding itself (no predictor); ``purity`` is logged.
 
     ``purity`` is the share of boxes whose nearest other box in the batch is of their class.
+
+    Parameters
+    ----------
+    classes
+        Number of labels; > 0 adds a learnt proxy for each of them and the normalised softmax over all (Zhai & Wu 2019).
+        Proxies serve training only.
     """
 
-    def __init__(self, network: SubtomogramEncoder, *, temperature: float, real_weight: float = 1.0) -> None:
+    def __init__(
+        self, network: SubtomogramEncoder, *, temperature: float, real_weight: float = 1.0, classes: int = 0
+    ) -> None:
         super().__init__()
         self.network = network
         self.temperature, self.real_weight = temperature, real_weight
+        directions = nn.functional.normalize(torch.randn(classes, network.config.embedding_dim), dim=1)
+        self.proxies = nn.Parameter(PROXY_NORM * directions) if classes else None
 
     def forward(self, batch: Terms) -> Terms:
         vectors, real = _projected(self.network, batch)
-        loss = supervised_contrastive(vectors, batch["label"], temperature=self.temperature)
-        terms = _with_real(loss, real, temperature=self.temperature, weight=self.real_weight)
-        return {**terms, "embeddings": vectors.detach(), "purity": _purity(vectors, batch["label"])}
+        labels = batch["label"]
+        loss = supervised_contrastive(vectors, labels, temperature=self.temperature)
+        parts: Terms = {}
+        if self.proxies is not None:
+            proxy = normalised_softmax(vectors, self.proxies, labels, temperature=self.temperature)
+            parts = detached({"pairs": loss, "proxy": proxy})
+            loss = loss + proxy
+        terms = _with_real(loss, real, temperature=self.temperature, weight=self.real_weight) | parts
+        return {**terms, "embeddings": vectors.detach(), "purity": _purity(vectors, labels)}
 
 
 class Refinement(nn.Module):
