@@ -9,7 +9,18 @@ import numpy as np
 
 from cryoembed.models.checkpoint import load_weights
 from cryoembed.recipes.simulate import SimulateConfig, simulate
-from tests.benchmark.mask_claims import VIEWS, Cell, Claim, View, claims, f1, f1_table, judged
+from tests.benchmark.mask_claims import (
+    CLASSIFIERS,
+    VIEWS,
+    Cell,
+    Claim,
+    View,
+    claims,
+    claims_table,
+    f1,
+    f1_table,
+    judged,
+)
 from tests.benchmark.masks import REDUCED, ROWS, Sample, results_of, sample, trained, truth
 from tests.recipes.hand_made import save_finder
 
@@ -60,6 +71,10 @@ def test_every_claim_is_about_something_that_is_measured() -> None:
     cells = [cell for claim in claims() for cell in (claim.better, claim.worse)]
     assert {cell.view for cell in cells} <= set(VIEWS)
     assert {f"{cell.network}_{cell.view.mask}" for cell in cells} == set(ROWS[:6])
+    results = {(cell.network, cell.view): dict.fromkeys(CLASSIFIERS, LABELS) for cell in cells}
+    rows = claims_table(results, LABELS, MASSES).splitlines()
+    assert len(rows) == 1 + len(claims())
+    assert sum(row.endswith(" agrees") for row in rows) == 1  # without masks refinement changes nothing
 
 
 def test_refinement_goes_on_with_the_pretraining_of_its_mask_and_nothing_is_trained_twice(tmp_path: Path) -> None:
