@@ -133,15 +133,14 @@ def convex_hull(particle: Mask) -> Mask:
     except QhullError:  # all in one plane or line
         return particle
     low, high = points.min(axis=0), points.max(axis=0) + 1
-    grid = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), axis=-1)
+    around = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    candidates = np.argwhere(~particle[around]) + low  # its own voxels need no test
     facets = np.unique(hull.equations.round(9), axis=0)  # Qhull cuts each flat face into triangles of one plane
-    candidates = grid.reshape(-1, 3)
-    inside = np.ones(len(candidates), dtype=bool)
     for normal_z, normal_y, normal_x, offset in facets:
-        inside[inside] = candidates[inside] @ (normal_z, normal_y, normal_x) + offset <= 1e-6
-    filled = np.zeros_like(particle)
-    filled[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))] = inside.reshape(grid.shape[:3])
-    return filled | particle
+        candidates = candidates[candidates @ (normal_z, normal_y, normal_x) + offset <= 1e-6]
+    filled = particle.copy()
+    filled[tuple(candidates.T)] = True
+    return filled
 
 
 def _starts(centres: npt.NDArray[np.float64], box_vox: int) -> npt.NDArray[np.int64]:
