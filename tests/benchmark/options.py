@@ -65,6 +65,10 @@ class Row:
 
 ROWS = {
     "base": Row("supervised contrastive, convolutions and shells, a microscope for each view"),
+    "untrained": Row(
+        "random weights, their batch statistics alone learnt",
+        ("train.steps=50", "train.warmup_steps=1", "train.learning_rate=1.0e-12", "train.weight_decay=0"),
+    ),
     "long": Row("twice the steps", ("train.steps=800", "train.warmup_steps=80")),
     "convolutions": Row("no shells", ("network.shells=null",)),
     "shells": Row("shells alone", ("network.backbone=null",)),
