@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import zlib
 from collections.abc import Mapping
@@ -133,8 +134,10 @@ def trained(config: PretrainConfig) -> float:
     if weights.exists() and record.exists() and record.read_text() == config.to_yaml():
         return before
     kept.unlink(missing_ok=True)  # a run that is killed leaves none
-    start = sum(os.times()[:4])  # of this process and of those that make phantoms
+    start = sum(os.times()[:4])  # of this process, and of those that made phantoms once they have gone
     line = pretrain(config)
+    for child in multiprocessing.active_children():
+        child.join()
     seconds = before + sum(os.times()[:4]) - start
     with replacing(kept) as temporary:
         temporary.write_text(json.dumps(seconds))
