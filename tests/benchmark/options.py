@@ -74,7 +74,7 @@ ROWS = {
     "convolutions": Row("no shells", ("network.shells=null",)),
     "shells": Row("shells alone", ("network.backbone=null",)),
     "vit": Row(
-        "vision transformer, as configs/pretrain_mae_contrastive_small.yaml, no autoencoder before",
+        "vision transformer from random weights",  # configs/pretrain_mae_contrastive_small.yaml
         (f"network={VIT}embedding_dim: 128, box_vox: 32}}", "train.learning_rate=0.0005", "train.weight_decay=0.05"),
     ),
     "no-clean": Row("no noise-free share", ("data.imaging.clean_probability=0",)),
@@ -183,7 +183,7 @@ def line(name: str, sets: Sets, run: Run) -> dict[str, str]:
         card = load_weights(find_weights(weights)).card
         seed = "-" if network == BUNDLED else str(run.seed)
         effort = {"row": name, "seed": seed, "steps": str(card.steps), "CPU s": "-"}
-        text = f"{network}, {'no copies' if copies == 1 else f'{copies} half-turned copies'} averaged"
+        text = "one orientation" if copies == 1 else f"{copies} half-turned copies averaged, as in all rows"
         return effort | scores(weights, sets, run.out, copies=copies) | {"what": text}
     row = ROWS[name]
     configs = [run.config(one) for one in (row.after, name) if one is not None]
@@ -209,6 +209,8 @@ def main(arguments: list[str] | None = None) -> None:
     for seed in asked.seeds:
         run = Run(asked.out, asked.structures, seed, tuple(asked.settings))
         for name in asked.only:
+            if seed != asked.seeds[0] and EVALUATED.get(name, ("", 0))[0] == BUNDLED:
+                continue  # is the same for every seed
             rows.append(line(name, sets, run))
             print(rows[-1], flush=True)
     print(as_text(rows))
