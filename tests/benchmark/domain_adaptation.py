@@ -52,7 +52,7 @@ def config_of(
     seed: int = 0,
     settings: tuple[str, ...] = (),
 ) -> PretrainConfig:
-    """The resolved settings of a training; draws and phantoms are others than those of the bundled network."""
+    """The resolved settings of a training: the phantoms and structures of the bundled network, other draws of them."""
     train = {"steps": steps, "warmup_steps": steps // 10, "learning_rate": learning_rate, "seed": seed + 100}
     flags = {"structure_folder": structures, "out": out, "name": name, "weights": BUNDLED, "real": real}
     flags |= {f"train.{key}": value for key, value in train.items()}
@@ -131,9 +131,9 @@ def main(arguments: list[str] | None = None) -> None:
         if name != UNCHANGED:
             more = {"steps": asked.steps, "learning_rate": asked.learning_rate, "settings": tuple(asked.settings)}
             real = real_data(name, asked.folder, asked.out)
-            config = config_of(name, asked.out / f"seed_{seed}" / name, asked.structures, real, seed=seed, **more)
-            seconds = trained(config)
-            weights = str(config.out / WEIGHTS)
+            out = asked.out / f"seed_{seed}" / name
+            seconds = trained(config_of(name, out, asked.structures, real, seed=seed, **more))
+            weights = str(out / WEIGHTS)
             effort = {"row": name, "seed": str(seed), "steps": str(asked.steps), "CPU s": f"{seconds:.0f}"}
         found = on_real(weights, asked.folder, asked.out) | between_halves(weights, asked.folder, asked.out)
         real_rows.append(effort | found)

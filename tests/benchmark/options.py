@@ -160,12 +160,15 @@ def validation_sets(folder: Path, structures: Path, *, models: int) -> dict[str,
 
 def scores(weights: str, sets: Sets, out: Path, *, copies: int = 4) -> dict[str, str]:
     """F1 and AP by SNR as they are printed; kept in ``out`` by network, boxes and copies."""
-    boxes_hash = zlib.crc32(b"".join(zlib.crc32(boxes).to_bytes(4) for boxes, _ in sets.values()))
+    boxes_hash = 0
+    for boxes, _ in sets.values():
+        boxes_hash = zlib.crc32(boxes.data, boxes_hash)
     name = f"{load_weights(find_weights(weights)).model_hash}_{boxes_hash:08x}_{copies}.json"
     path = out / "scores" / name
     if path.exists():
         return dict(json.loads(path.read_text()))
-    embed, found = encoder(weights, copies=copies), {}
+    embed = encoder(weights, copies=copies)
+    found: dict[str, str] = {}
     for snr, (boxes, labels) in sets.items():
         score = few_shot(embed(boxes), labels, examples=EXAMPLES, draws=DRAWS, seed=0)
         found |= {f"F1 {snr}": f"{score.mean_f1:.3f}", f"AP {snr}": f"{score.mean_ap:.3f}"}
