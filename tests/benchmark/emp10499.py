@@ -43,33 +43,29 @@ def read_labels(path: Path, tomogram: str) -> Particles:
     return Particles.from_arrays(tomogram, positions, label=table["tier"], score=table["score"])
 
 
-def choose_examples(labels: Particles, volume: Tomogram) -> Particles:
-    """The likeliest ribosomes, far enough inside for a whole box."""
+def labels_in(folder: Path, volume: Tomogram) -> Particles:
+    """The pseudo-labels that lie in a volume."""
+    labels = read_labels(folder / LABELS, volume.name)
+    return labels.select(volume.contains(labels.positions_zyx))
+
+
+def choose_examples(labels: Particles, volume: Tomogram, generator: np.random.Generator | None = None) -> Particles:
+    """The likeliest ribosomes, or any likely ones where a generator draws, far enough inside for a whole box."""
     likely = labels.select(labels.labels == "likely").sorted_by_score()
     inside = volume.to_voxel(likely.positions_zyx) * volume.voxel_size
     margin = 160.0
     kept = np.all((inside > margin) & (inside < np.asarray(volume.size_angstrom) - margin), axis=1)
-    return likely.select(np.flatnonzero(kept)[:EXAMPLES]).with_columns(label="ribosome")
+    rows = np.flatnonzero(kept)
+    chosen = rows[:EXAMPLES] if generator is None else generator.choice(rows, EXAMPLES, replace=False)
+    return likely.select(chosen).with_columns(label="ribosome")
 
 
-def run(folder: Path, name: str, origin: Triple, out: Path) -> dict[str, object]:
-    """Index, query and score one volume; returns the figures."""
-    path = folder / f"{name}.mrc"
-    volume = read_tomogram(path, origin=origin)
-    labels = read_labels(folder / LABELS, name)
-    labels = labels.select(volume.contains(labels.positions_zyx))
-    examples = choose_examples(labels, volume)
-    write_particles(out / f"{name}_examples.csv", Particles(examples.table[["tomogram", "z", "y", "x", "label"]]))
-    start = time.perf_counter()
-    print(index(IndexConfig(tomograms=(path,), out=out / f"{name}_store", origin=origin)))
-    seconds = time.perf_counter() - start
-    hits_path = out / f"{name}_hits.star"
-    store = out / f"{name}_store"
-    for target in (hits_path, hits_path.with_suffix(".csv")):
-        print(query(QueryRecipeConfig(store=store, examples=out / f"{name}_examples.csv", out=target, radius=RADIUS)))
-    print(denoise(DenoiseConfig(tomograms=(path,), out=out / "denoised", origin=origin)))
-
-    hits = read_particles(hits_path.with_suffix(".csv"))
+def ask(store: Path, examples: Particles, labels: Particles, stem: Path) -> tuple[Particles, dict[str, object]]:
+    """Query a store with the examples; the best hits, as many as there are ``likely``, and the figures of all."""
+    asked, target = (stem.with_name(f"{stem.name}_{what}.csv") for what in ("examples", "hits"))
+    write_particles(asked, Particles(examples.table[["tomogram", "z", "y", "x", "label"]]))
+    print(query(QueryRecipeConfig(store=store, examples=asked, out=target, radius=RADIUS)))
+    hits = read_particles(target)
     hits = hits.select(hits.positions_zyx[:, 1] < LABELLED_Y_BELOW)
     found = EmbeddingStore.open(store).particles()
     likely, doubtful = (labels.select(labels.labels == tier) for tier in ("likely", "ambiguous"))
@@ -79,8 +75,7 @@ def run(folder: Path, name: str, origin: Triple, out: Path) -> dict[str, object]
     best = hits.sorted_by_score().select(np.arange(min(len(hits), len(likely))))
     score, everything = (score_distance(picks, unused, radius=RADIUS, ignore=ignore) for picks in (best, found))
     ranked = score_distance(hits, unused, radius=RADIUS, ignore=ignore)
-    figures = {
-        "seconds to index": round(seconds, 1),
+    return best, {
         "particles in the store": len(found),
         "hits in the labelled part": len(hits),
         "likely ribosomes (examples left out)": len(unused),
@@ -91,6 +86,24 @@ def run(folder: Path, name: str, origin: Triple, out: Path) -> dict[str, object]
         "precision (ambiguous ignored)": round(score.precision, 3),
         "average precision": round(ranked.average_precision or 0.0, 3),
     }
+
+
+def run(folder: Path, name: str, origin: Triple, out: Path) -> dict[str, object]:
+    """Index, query and score one volume; returns the figures."""
+    path = folder / f"{name}.mrc"
+    volume = read_tomogram(path, origin=origin)
+    labels = labels_in(folder, volume)
+    examples = choose_examples(labels, volume)
+    store = out / f"{name}_store"
+    start = time.perf_counter()
+    print(index(IndexConfig(tomograms=(path,), out=store, origin=origin)))
+    seconds = time.perf_counter() - start
+    best, figures = ask(store, examples, labels, out / name)
+    asked, target = out / f"{name}_examples.csv", out / f"{name}_hits.star"
+    print(query(QueryRecipeConfig(store=store, examples=asked, out=target, radius=RADIUS)))
+    print(denoise(DenoiseConfig(tomograms=(path,), out=out / "denoised", origin=origin)))
+    figures = {"seconds to index": round(seconds, 1)} | figures
+    likely = labels.select(labels.labels == "likely")
     _picture(out, volume, best, likely, figures)
     return figures
 

@@ -26,7 +26,7 @@ from cryoembed.recipes.index import IndexConfig, index
 from cryoembed.recipes.query import QueryRecipeConfig, query
 from cryoembed.simulate.imaging.weighted_backprojection import reconstruct
 from cryoembed.store import EmbeddingStore
-from tests.benchmark.emp10499 import LABELS, RADIUS, VOLUMES, choose_examples, read_labels
+from tests.benchmark.emp10499 import RADIUS, VOLUMES, choose_examples, labels_in
 from tests.benchmark.reconstruct_emp10499 import CROP, PIXEL, SHAPE, read_series
 
 CROP_SHAPE = (96, 448, 448)
@@ -82,8 +82,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     crop = read_tomogram(asked.folder / "00254_10A_crop.mrc", origin=ORIGIN)
-    labels = read_labels(asked.folder / LABELS, crop.name)
-    labels = labels.select(crop.contains(labels.positions_zyx))
+    labels = labels_in(asked.folder, crop)
     examples = choose_examples(labels, crop)
     run = asked.out / "_".join(load_weights(find_weights(name)).model_hash for name in (asked.voxel, asked.subtomogram))
     run.mkdir(exist_ok=True)
