@@ -56,7 +56,8 @@ def config_of(
     train = {"steps": steps, "warmup_steps": steps // 10, "learning_rate": learning_rate, "seed": seed + 100}
     flags = {"structure_folder": structures, "out": out, "name": name, "weights": BUNDLED, "real": real}
     flags |= {f"train.{key}": value for key, value in train.items()}
-    return load_config(PretrainConfig, CONFIG, ["train.checkpoint_every=50", *settings], flags=flags)
+    # proxies are not kept with weights, and new ones would disturb the network for hundreds of steps
+    return load_config(PretrainConfig, CONFIG, ["train.checkpoint_every=50", "proxies=false", *settings], flags=flags)
 
 
 def real_data(name: str, folder: Path, out: Path) -> dict[str, Any] | None:

@@ -45,11 +45,16 @@ CONFIG = CONFIGS / "pretrain_subtomogram_small.yaml"
 EXAMPLES, DRAWS = 5, 10
 BUNDLED = "subtomogram_small"
 BASE = (
-    "weights=null", "data.phantoms=300", "batch=16", "views=4",
+    "data.phantoms=300", "batch=16", "views=4",
     "train.steps=400", "train.warmup_steps=40", "train.learning_rate=0.002", "train.checkpoint_every=50",
 )  # fmt: skip
 # views as in configs/pretrain_simclr_small.yaml and pretrain_simsiam_small.yaml
-PAIRS = ("data.structure_share=null", "batch=32", "augment={mask_probability: 0, crop_probability: 0.8}")
+PAIRS = (
+    "proxies=false",
+    "data.structure_share=null",
+    "batch=32",
+    "augment={mask_probability: 0, crop_probability: 0.8}",
+)
 NT_XENT = ("method=simclr", "temperature=0.2", *PAIRS)
 SGD = ("train.optimizer=sgd", "train.learning_rate=0.05", "train.weight_decay=0.0001")
 VIT = "{kind: vit, patch_vox: 8, encoder: {width: 144, depth: 4, heads: 4}, decoder: null, projector: true, "
@@ -65,7 +70,8 @@ class Row:
 
 
 ROWS = {
-    "base": Row("supervised contrastive, convolutions and shells, a microscope for each view"),
+    "base": Row("supervised contrastive with proxies, convolutions and shells, a microscope for each view"),
+    "no-proxies": Row("supervised contrastive without proxies", ("proxies=false",)),
     "untrained": Row(
         "random weights, their batch statistics alone learnt",
         ("train.steps=50", "train.warmup_steps=1", "train.learning_rate=1.0e-12", "train.weight_decay=0"),
@@ -80,7 +86,7 @@ ROWS = {
     "no-clean": Row("no noise-free share", ("data.imaging.clean_probability=0",)),
     "no-neighbours": Row("no neighbours", ("data.neighbours=0",)),
     "masks": Row("masks: 40 % none, 30 % hull, 30 % strict", ("data.mask_shares={none: 0.4, hull: 0.3, strict: 0.3}",)),
-    "rolling": Row("a new phantom each step", ("data.refresh_every=1",)),
+    "rolling": Row("no proxies, a new phantom each step", ("proxies=false", "data.refresh_every=1")),
     "phantoms": Row("phantoms alone", ("structures=[]", "data.structure_share=null")),
     "structures": Row("structures alone", ("data.phantoms=2", "data.structure_share=1")),
     "nt-xent": Row("NT-Xent of two views", NT_XENT),
@@ -91,7 +97,7 @@ ROWS = {
     "simsiam-contrastive": Row("SimSiam, then as base", after="simsiam"),
     "simsiam-refine": Row(
         "SimSiam, then the thesis' refinement (triplets)",
-        ("method=refine", "data.structure_share=null", "batch=21", "train.learning_rate=0.0005"),
+        ("method=refine", "proxies=false", "data.structure_share=null", "batch=21", "train.learning_rate=0.0005"),
         after="simsiam",
     ),
 }

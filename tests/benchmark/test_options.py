@@ -55,7 +55,7 @@ def test_a_row_that_starts_from_another_is_trained_after_it_and_not_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets()
-    monkeypatch.setitem(ROWS, "simsiam", options.Row("SimSiam", ("method=simsiam",)))
+    monkeypatch.setitem(ROWS, "simsiam", options.Row("SimSiam", ("method=simsiam", "proxies=false")))
     first = line("simsiam-contrastive", boxes, run)
     assert first["steps"] == "2 + 2"
     card = load_weights(run.folder / "simsiam-contrastive" / "weights.safetensors").card
