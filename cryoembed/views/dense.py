@@ -12,7 +12,8 @@ from torch import Tensor
 from cryoembed.views.augment import AugmentConfig, augment
 from cryoembed.views.crops import Index, cut_windows, draw_window_pairs
 from cryoembed.views.imaging import Share
-from cryoembed.views.scenes import CleanScene, Crops, SceneConfig
+from cryoembed.views.scene_crops import Crops
+from cryoembed.views.scenes import CleanScene, SceneConfig
 from cryoembed.views.warp import WarpConfig, correspondence, draw_warps, turned_starts, warped
 
 Batch = dict[str, Tensor]

@@ -12,7 +12,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate_sample
 from cryoembed.simulate.density.template import Template
 from cryoembed.views.rolling import Rolling, one_thread
-from cryoembed.views.scenes import CleanScene, Crops, SceneConfig, scene_of
+from cryoembed.views.scene_crops import Crops
+from cryoembed.views.scenes import CleanScene, SceneConfig, scene_of
 from cryoembed.views.structures import check_sample
 
 EVERY = 64  # items between two new scenes; making one takes as long as imaging some 30 crops of 64^3

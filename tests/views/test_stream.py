@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from cryoembed.errors import InputError
 from cryoembed.simulate.dataset import DatasetConfig
-from cryoembed.views.scenes import TARGETS, SceneConfig
+from cryoembed.views.scene_crops import TARGETS
+from cryoembed.views.scenes import SceneConfig
 from cryoembed.views.stream import SimulatedCrops
 
 SAMPLE = DatasetConfig(
