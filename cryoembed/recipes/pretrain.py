@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from cryoembed.errors import InputError
@@ -13,7 +15,7 @@ from cryoembed.models.simsiam import SubtomogramNetwork
 from cryoembed.models.vit import MaskedAutoencoder
 from cryoembed.recipes.pretrain_config import PretrainConfig
 from cryoembed.recipes.pretrain_data import class_count, drawing
-from cryoembed.recipes.training_data import training_summary
+from cryoembed.recipes.training_data import training_files, training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.training.objectives.contrastive import Contrastive, Refinement, SimCLR
 from cryoembed.training.objectives.masked_autoencoder import Reconstruction
@@ -47,7 +49,8 @@ def pretrain(config: PretrainConfig) -> str:
         + _real_summary(config),
         recipe="pretrain",
     )
-    return finish(result, network, config, config.train, config.out, card, half=config.half)
+    inputs = _files(config)
+    return finish(result, network, config, config.train, config.out, card, half=config.half, inputs=inputs)
 
 
 def _objective(network: Network, config: PretrainConfig) -> torch.nn.Module:
@@ -84,6 +87,19 @@ def _start(network: Network, config: PretrainConfig) -> str:
         )
     start_from(network, loaded.module)
     return f", from {card.name} ({loaded.model_hash})"
+
+
+def _files(config: PretrainConfig) -> list[Path]:
+    """What the training read."""
+    files = training_files(
+        dataset=config.dataset,
+        stream=config.stream,
+        structures=config.structures,
+        structure_folder=config.structure_folder,
+    )
+    if config.real is not None:
+        files += [*config.real.tomograms, *(path for pair in config.real.halves for path in pair)]
+    return files if config.weights is None else [*files, find_weights(config.weights)]
 
 
 def _real_summary(config: PretrainConfig) -> str:

@@ -99,7 +99,10 @@ def self_denoise(config: SelfDenoiseConfig) -> str:
         training_data=f"noisy tomograms, no truth: {', '.join(path.name for path in files)}",
         recipe="train",
     )
-    return finish(result, network, config, config.train, config.out, card, half=config.half)
+    inputs = [*config.tomograms, *(path for pair in config.halves for path in (pair.even, pair.odd))]
+    if config.weights is not None:
+        inputs.append(find_weights(config.weights))
+    return finish(result, network, config, config.train, config.out, card, half=config.half, inputs=inputs)
 
 
 def _source(config: SelfDenoiseConfig, scratch: Path) -> Draw:

@@ -15,7 +15,14 @@ from cryoembed.models.checkpoint import find_weights, load_weights, start_from
 from cryoembed.models.config import Head, ModelCard, VoxelNetworkConfig
 from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.recipes.training_data import Stream, check_stream, check_truth, scene_source, training_summary
+from cryoembed.recipes.training_data import (
+    Stream,
+    check_stream,
+    check_truth,
+    scene_source,
+    training_files,
+    training_summary,
+)
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
@@ -112,7 +119,10 @@ def train(config: TrainRecipeConfig) -> str:
         training_data=training_summary(config.data, config.dataset, config.stream, config.structures),
         recipe="train",
     )
-    return finish(result, network, config, config.train, config.out, card, half=config.half)
+    inputs = training_files(dataset=config.dataset, stream=config.stream, structures=config.structures)
+    if config.weights is not None:
+        inputs.append(find_weights(config.weights))
+    return finish(result, network, config, config.train, config.out, card, half=config.half, inputs=inputs)
 
 
 def _start(network: VoxelNetwork, config: TrainRecipeConfig) -> None:

@@ -20,7 +20,7 @@ from cryoembed.preprocess.config import InputConfig
 from cryoembed.semantic import SEMANTIC_CLASSES
 from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.density.library import known
-from cryoembed.simulate.density.structure_spec import StructureSpec
+from cryoembed.simulate.density.structure_spec import StructureSpec, expand
 from cryoembed.simulate.density.template import Template
 from cryoembed.simulate.digest import settings_digest
 from cryoembed.simulate.finished import RECORD
@@ -71,6 +71,20 @@ def training_summary(
         f"endless simulated samples of {stream.shape} voxels of {stream.voxel_size:g} A (settings "
         f"{settings_digest(stream)}), a new one every {refresh_every(data)} batches{real}"
     )
+
+
+def training_files(
+    *,
+    dataset: Path | None,
+    stream: DatasetConfig | None,
+    structures: Sequence[StructureSpec],
+    structure_folder: Path = Path(),
+) -> list[Path]:
+    """Files that simulated training data are made of, or read from, for the provenance."""
+    if dataset is not None:
+        return [path for folder in _training_folders(dataset) for path in sorted(folder.glob("*.mrc"))]
+    specs, folder = (structures, structure_folder) if stream is None else (stream.structures, stream.structure_folder)
+    return [Path(one.file) for spec in specs for one in expand(spec, folder)]
 
 
 def refresh_every(data: SceneConfig | SubtomogramConfig) -> int:

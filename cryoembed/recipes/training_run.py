@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
@@ -35,20 +36,33 @@ def run_training(objective: nn.Module, draw: Draw, config: Config, train: TrainC
 
 
 def finish(
-    result: FitResult, network: nn.Module, config: Config, train: TrainConfig, out: Path, card: ModelCard, *, half: bool
+    result: FitResult,
+    network: nn.Module,
+    config: Config,
+    train: TrainConfig,
+    out: Path,
+    card: ModelCard,
+    *,
+    half: bool,
+    inputs: Iterable[Path],
 ) -> str:
     """Write records, and the weights unless the training was interrupted; return the closing line.
 
     Of several processes the first does so, and the others have nothing to say.
+
+    Parameters
+    ----------
+    inputs
+        Files that the training read, for the provenance.
     """
     if not result.writes:
         return ""
     if result.stopped:
-        write_records(out, config)
+        write_records(out, config, inputs=inputs)
         return f"stopped at step {result.steps} of {train.steps}; run the same command to go on ({out})"
     card = card.model_copy(update={"steps": result.steps, "seed": train.seed, "metrics": _rounded(result.metrics)})
     model_hash = save_weights(out / WEIGHTS, network, card, half=half)
-    write_records(out, config, models={card.name: model_hash})
+    write_records(out, config, inputs=inputs, models={card.name: model_hash})
     loss = f"loss {result.metrics['loss']:.4g}" if "loss" in result.metrics else "no loss logged"
     skipped = (
         f"{result.skipped_steps} steps skipped for a loss or gradients that were not finite"

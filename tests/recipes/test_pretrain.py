@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cryoembed.models.checkpoint import load_weights, start_from
 from cryoembed.recipes import training_run
 from cryoembed.recipes.pretrain import PretrainConfig, pretrain
 from cryoembed.recipes.pretrain_data import drawing
+from cryoembed.store.manifest import fingerprint
 from cryoembed.views.scenes import SceneConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -286,7 +288,7 @@ def test_any_method_may_start_from_weights(tmp_path: Path) -> None:
     assert files[0] != files[1]
 
 
-def test_every_phantom_structure_and_nuisance_has_a_proxy(tmp_path: Path) -> None:
+def test_every_phantom_structure_and_nuisance_has_a_proxy_and_structures_a_fingerprint(tmp_path: Path) -> None:
     write_mrc(tmp_path / "map.mrc", np.pad(np.ones((4, 4, 4), dtype=np.float32), 6), voxel_size=10.0)
     structure = "{path: 'm*.mrc', name: cube, mass_kda: 100}"
     more = ["proxies=true", f"structure_folder={tmp_path}", f"structures=[{structure}]"]
@@ -294,6 +296,8 @@ def test_every_phantom_structure_and_nuisance_has_a_proxy(tmp_path: Path) -> Non
     state = load_file(tmp_path / "whole" / "checkpoint.safetensors")
     config = tiny("pretrain_contrastive_small", tmp_path / "whole", *more)
     assert len(state["model.proxies"]) == config.data.phantoms + 1 + 3
+    provenance = json.loads((tmp_path / "whole" / "provenance.json").read_text())
+    assert provenance["inputs"] == {str(tmp_path / "map.mrc"): fingerprint(tmp_path / "map.mrc")}
     with pytest.raises(InputError, match="proxies serve contrastive, whose classes stay"):
         tiny("pretrain_contrastive_small", tmp_path / "run", "proxies=true", "data.refresh_every=1")
 
