@@ -96,6 +96,8 @@ def run_row(
         embed = embedding_of(build(config.network).eval(), config.train.device)
     elif name not in FLOORS:
         print(pretrain(config), flush=True)
+        if not (config.out / WEIGHTS).is_file():  # Ctrl-C, or a time limit
+            raise SystemExit(1)
         embed = embedding_of(load_weights(config.out / WEIGHTS).module, config.train.device)
     row = score(embed, training, test, settings)
     if not interrupted:
