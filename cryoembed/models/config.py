@@ -39,7 +39,7 @@ class VoxelNetworkConfig(Config):
     kind: Literal["dense_simsiam"] = "dense_simsiam"
     backbone: BackboneConfig = BackboneConfig()
     pyramid_channels: int = Field(128, ge=4)
-    global_dim: int = Field(256, ge=4)
+    global_dim: int = Field(256, ge=0, description="0: no global embedding, and none of its loss")
     voxel_dim: int = Field(64, ge=4)
     level_losses: tuple[int, ...] = (2,)  # pyramid strides whose embeddings enter the loss (equation 5)
     heads: tuple[Head, ...] = ()

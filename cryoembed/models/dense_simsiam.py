@@ -27,7 +27,7 @@ from cryoembed.models.receptive import total_stride
 class ViewEmbeddings(NamedTuple):
     """All embeddings of a batch of views, as the losses of equations 2, 4 and 5 take them (not normalised)."""
 
-    whole: Projection  # (b, global_dim): Z and P
+    whole: Projection | None  # (b, global_dim): Z and P; None where global_dim is 0
     dense: Projection  # (b, voxel_dim, z, y, x) at full resolution: z and p
     levels: dict[int, Projection]  # pyramid stride -> (b, voxel_dim, z/stride, y/stride, x/stride): l and L
 
@@ -46,8 +46,9 @@ class VoxelNetwork(nn.Module):
         width, dim = config.pyramid_channels, config.voxel_dim
         self.backbone = Backbone(config.backbone)
         self.pyramid = Pyramid(config.backbone.channels, width)
-        self.global_projector = vector_projector(config.backbone.channels[-1], config.global_dim)
-        self.global_predictor = vector_predictor(config.global_dim)
+        if config.global_dim:
+            self.global_projector = vector_projector(config.backbone.channels[-1], config.global_dim)
+            self.global_predictor = vector_predictor(config.global_dim)
         self.voxel_projector = dense_projector(width, dim)
         self.voxel_predictor = dense_predictor(dim)
         strides = [str(stride) for stride in config.level_losses]
@@ -59,14 +60,14 @@ class VoxelNetwork(nn.Module):
         """Embed views for self-supervision; level maps of sizes that are no multiple of the stride are padded ones."""
         stages = self.backbone(self._padded(x))
         maps = self.pyramid(stages)
-        whole = self._whole(stages)
+        whole = self._whole(stages) if self.config.global_dim else None
         voxels = self.voxel_projector(maps[0])
         levels = {}
         for stride in self.config.level_losses:
             level = self.level_projectors[str(stride)](maps[self.config.backbone.strides.index(stride)])
             levels[stride] = Projection(level, self.level_predictors[str(stride)](level))
         return ViewEmbeddings(
-            whole=Projection(whole, self.global_predictor(whole)),
+            whole=None if whole is None else Projection(whole, self.global_predictor(whole)),
             dense=Projection(self._full_size(voxels, x), self._full_size(self.voxel_predictor(voxels), x)),
             levels=levels,
         )
@@ -80,7 +81,9 @@ class VoxelNetwork(nn.Module):
         return self._embedding(self.features(x)[0], x)
 
     def embed_globally(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b d"]:
-        """Return one L2-normalised vector per view."""
+        """Return one L2-normalised vector per view; `InputError` if the network has no global embedding."""
+        if not self.config.global_dim:
+            raise InputError("this network has no global embedding (network.global_dim is 0); choose other weights")
         return F.normalize(self._whole(self.backbone(self._padded(x))).float(), dim=1)
 
     def forward_heads(

@@ -32,7 +32,9 @@ class TrainConfig(Config):
         1, ge=1, description="processes of data-parallel training; torchrun and Slurm set it themselves"
     )
     workers: int = Field(0, ge=0, description="threads that draw batches ahead; 0 draws between steps")
-    composers: int = Field(1, ge=1, description="processes that make new scenes or phantoms, where data roll")
+    composers: int = Field(
+        1, ge=0, description="processes that make new scenes or phantoms, where data roll; 0 makes them between steps"
+    )
     seed: int = 0
     checkpoint_every: int = Field(200, ge=1, description="steps")
     log_every: int = Field(10, ge=1, description="steps averaged into one line of log.jsonl")

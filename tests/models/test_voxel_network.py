@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,8 @@ from torch import nn
 from cryoembed.errors import InputError
 from cryoembed.models.backbone import Backbone
 from cryoembed.models.build import build
-from cryoembed.models.config import BackboneConfig, VoxelNetworkConfig
+from cryoembed.models.checkpoint import load_weights, save_weights
+from cryoembed.models.config import BackboneConfig, ModelCard, VoxelNetworkConfig
 from cryoembed.models.dense_simsiam import VoxelNetwork
 
 SMALL = VoxelNetworkConfig(
@@ -120,6 +123,15 @@ def test_embeddings_have_length_one(tiny: VoxelNetwork) -> None:
     x = torch.randn(2, 1, 8, 8, 8)
     torch.testing.assert_close(tiny.embed(x).norm(dim=1), torch.ones(2, 8, 8, 8))
     torch.testing.assert_close(tiny.embed_globally(x).norm(dim=1), torch.ones(2))
+
+
+def test_a_network_without_a_global_embedding_embeds_voxels_alone(tmp_path: Path) -> None:
+    network = build(TINY.model_copy(update={"global_dim": 0}))
+    save_weights(tmp_path / "w.safetensors", network, ModelCard(name="dense", network=network.config))
+    loaded = load_weights(tmp_path / "w.safetensors").module
+    assert loaded.embed(torch.randn(2, 1, 8, 8, 8)).shape == (2, 8, 8, 8, 8)
+    with pytest.raises(InputError, match="global_dim is 0"):
+        loaded.embed_globally(torch.randn(2, 1, 8, 8, 8))
 
 
 def test_predictions_are_the_sigmoids_of_the_logits_and_the_rest_as_it_is(tiny: VoxelNetwork) -> None:

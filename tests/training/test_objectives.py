@@ -154,6 +154,19 @@ def test_dense_simsiam_terms_start_near_zero_and_reach_every_part() -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_dense_simsiam_without_a_global_embedding_learns_from_the_rest() -> None:
+    torch.manual_seed(0)
+    network = build(VOXEL.model_copy(update={"heads": (), "global_dim": 0}))
+    whole = torch.tensor([[[0, 12]] * 3] * 2)
+    view = torch.randn(2, 1, 12, 12, 12)
+    terms = DenseSimSiam(network)({"view_a": view, "view_b": view, "overlap_a": whole, "overlap_b": whole})
+    terms["loss"].backward()
+    assert float(terms["global"]) == 0
+    assert float(terms["loss"]) == pytest.approx(float(terms["dense"] + terms["level"]), rel=1e-5)
+    assert not any(name.startswith("global") for name in network.state_dict())
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
 def test_simsiam_reaches_every_part() -> None:
     network = build(SUBTOMOGRAM)
     batch = boxes(np.random.default_rng(0))

@@ -27,9 +27,13 @@ class DenseSimSiam(nn.Module):
     def forward(self, batch: Terms) -> Terms:
         a, b = self.network(batch["view_a"]), self.network(batch["view_b"])
         compare = _compared(batch)
+        dense = compare(a.dense, b.dense, 1)
+        whole = torch.zeros_like(dense)  # of a network without a global embedding
+        if a.whole is not None and b.whole is not None:
+            whole = symmetric_loss(a.whole.predicted, a.whole.projected, b.whole.predicted, b.whole.projected)
         terms = total_loss(
-            symmetric_loss(a.whole.predicted, a.whole.projected, b.whole.predicted, b.whole.projected),
-            compare(a.dense, b.dense, 1),
+            whole,
+            dense,
             [compare(a.levels[stride], b.levels[stride], stride) for stride in a.levels],
         )
         logged = {"global": terms.whole, "dense": terms.dense, "level": terms.levels}
