@@ -44,7 +44,7 @@ def pretrain(config: PretrainConfig) -> str:
         name=config.name,
         network=config.network,
         input=config.input,
-        description=f"{config.method}, seed {config.train.seed}{origin}",
+        description=f"{config.method}{' with proxies' if config.proxies else ''}, seed {config.train.seed}{origin}",
         training_data=training_summary(config.data, config.dataset, config.stream, config.structures)
         + _real_summary(config),
         recipe="pretrain",

@@ -146,7 +146,7 @@ def test_contrastive_goes_on_from_masked_autoencoder_weights(tmp_path: Path) -> 
 def test_committed_stages_start_from_each_other() -> None:
     loaded = {path.stem: load_config(PretrainConfig, path) for path in CONFIGS.glob("pretrain_*.yaml")}
     starts = {name: config.weights for name, config in loaded.items() if config.weights is not None}
-    assert len(starts) >= 3
+    assert len(starts) >= 2
     for name, weights in starts.items():
         before = loaded[f"pretrain_{Path(weights).parent.name}"]
         new = start_from(build(loaded[name].network), build(before.network))
