@@ -35,7 +35,7 @@ class IndexConfig(VolumesConfig):
     name: str | None = Field(None, description="of a single tomogram; None: the file's stem")
     voxel_weights: str = Field("voxel_small", description="bundled name or .safetensors file, with an instance head")
     subtomogram_weights: str = Field("subtomogram_small", description="bundled name or .safetensors file")
-    instances: InstanceConfig = InstanceConfig(foreground_threshold=0.3)  # a query ranks; what is missed stays missed
+    instances: InstanceConfig = InstanceConfig()
     copies: Literal[1, 4] = Field(4, description="half turns averaged into one vector; they keep the missing wedge")
     replace: bool = False
     batch: int = Field(64, ge=1)

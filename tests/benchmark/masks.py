@@ -95,8 +95,7 @@ def sample(model: Path, finder: LoadedModel, cache: Path) -> Sample:
     noisy, clean = (read_tomogram(model / f"{name}.mrc", name=model.name) for name in ("reconstruction", "clean"))
     kept = cache / f"{model.name}_{finder.model_hash}.npz"
     if not kept.exists():
-        settings = InstanceConfig(foreground_threshold=0.3)  # as `index` does
-        found = find_instances(noisy, finder, settings, further_maps=["denoise"])
+        found = find_instances(noisy, finder, InstanceConfig(), further_maps=["denoise"])  # as `index` does
         with replacing(kept) as path:
             np.savez_compressed(path, labels=found.labels, denoised=found.maps["denoise"])
     with np.load(kept) as maps:

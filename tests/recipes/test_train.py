@@ -39,7 +39,7 @@ SMALL_HEADS = [
 
 def tiny(out: Path, *more: str) -> TrainRecipeConfig:
     overrides = [*TINY_NETWORK, *TINY_TRAIN, *TINY_SCENES, *SMALL_HEADS, f"out={out}", *more]
-    return load_config(TrainRecipeConfig, CONFIGS / "train_voxel_classes_small.yaml", overrides)
+    return load_config(TrainRecipeConfig, CONFIGS / "train_voxel_small.yaml", overrides)
 
 
 def test_heads_train_and_their_weights_predict(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_data_set_of_another_voxel_size_or_with_nan_is_refused_by_name(tmp_path:
 def test_a_setting_of_the_stream_is_laid_over_its_file_wherever_that_is_named(tmp_path: Path) -> None:
     path = stream_file(tmp_path)
     overrides = [*TINY_NETWORK, *TINY_TRAIN, *TINY_SCENES, *SMALL_HEADS, "stream.seed=77"]
-    config = CONFIGS / "train_voxel_classes_small.yaml"
+    config = CONFIGS / "train_voxel_small.yaml"
     by_flag = load_config(TrainRecipeConfig, config, overrides, flags={"stream": path})
     by_key = load_config(TrainRecipeConfig, config, [*overrides[:-1], f"stream={path}", overrides[-1]])
     plain = load_config(TrainRecipeConfig, config, overrides[:-1], flags={"stream": path})
