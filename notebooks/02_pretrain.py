@@ -17,7 +17,7 @@
 # A picker for any particle must not be trained on *the* particles. What it can learn beforehand is what does **not**
 # matter: orientation, exact position, neighbours, missing wedge, CTF and noise. This notebook shows the two ways to
 # teach that, in small: an hour becomes half a minute, a width of 16 becomes 8, and the noise is mild. The weights that
-# ship come from the same recipes with `configs/pretrain_contrastive_small.yaml` and `configs/train_voxel_small.yaml`.
+# ship come from the same recipes with `configs/pretrain_subtomogram_small.yaml` and `configs/train_voxel_small.yaml`.
 
 # %%
 import json
