@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scipy import ndimage
 
 from cryoembed.evaluate.distance import score_distance
 from cryoembed.evaluate.table import as_text
+from cryoembed.instances.config import InstanceConfig
 from cryoembed.io import read_particles, read_tomogram, write_particles
 from cryoembed.matching.band import coarser
 from cryoembed.matching.peaks import peaks
@@ -161,6 +163,7 @@ def main() -> None:
     for snr in wanted.snr:
         models = dataset(wanted.out, wanted.structures, SNRS[snr], split=wanted.split, models=wanted.models)
         hashes = "_".join(load_weights(find_weights(name)).model_hash for name in (wanted.voxel, wanted.subtomogram))
+        hashes += f"_{zlib.crc32(InstanceConfig().model_dump_json().encode()):08x}"  # settings that `index` takes
         run = wanted.out / f"end_to_end_{wanted.split}_{snr}_{wanted.models}_{hashes}"
         run.mkdir(parents=True, exist_ok=True)
         store, cpu_s = indexed(models, run / "store", wanted.voxel, wanted.subtomogram)

@@ -22,6 +22,7 @@ import argparse
 import json
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -93,7 +94,8 @@ def sample(model: Path, finder: LoadedModel, cache: Path) -> Sample:
     everything, inputs = read_particles(model / "particles.parquet"), InputConfig()
     particles = everything.select(is_molecule(everything.labels))
     noisy, clean = (read_tomogram(model / f"{name}.mrc", name=model.name) for name in ("reconstruction", "clean"))
-    kept = cache / f"{model.name}_{finder.model_hash}.npz"
+    settings = zlib.crc32(InstanceConfig().model_dump_json().encode())
+    kept = cache / f"{model.name}_{finder.model_hash}_{settings:08x}.npz"
     if not kept.exists():
         found = find_instances(noisy, finder, InstanceConfig(), further_maps=["denoise"])  # as `index` does
         with replacing(kept) as path:
