@@ -39,8 +39,8 @@ NETWORKS = ("subtomogram", "voxel")
 
 
 def subtomogram_training(classes: int, views: int) -> tuple[nn.Module, Batch]:
-    """The shipped encoder's objective and a batch of noise."""
-    config = load_config(PretrainConfig, CONFIGS / "pretrain_contrastive_small.yaml")
+    """The shipped encoder's objective, proxies left out, and a batch of noise."""
+    config = load_config(PretrainConfig, CONFIGS / "pretrain_subtomogram_small.yaml")
     assert isinstance(config.network, SubtomogramNetworkConfig)
     boxes = torch.randn(classes * views, 1, *(config.network.box_vox,) * 3)
     objective = Contrastive(build(config.network), temperature=config.temperature)
