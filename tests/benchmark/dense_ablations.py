@@ -36,15 +36,15 @@ from cryoembed.models.build import build
 from cryoembed.models.checkpoint import load_weights
 from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.preprocess.prepare import prepare
-from cryoembed.recipes.pretrain import PretrainConfig, pretrain
+from cryoembed.recipes.pretrain import PretrainConfig
 from cryoembed.recipes.training_run import WEIGHTS
 from cryoembed.simulate.dataset import shared_templates, simulate_sample
 from cryoembed.tomogram import Tomogram
-from cryoembed.training.state import FILE_NAME
 from cryoembed.views.stream import endless
 from cryoembed.views.targets import semantic_classes
 from tests.benchmark.datasets import CONFIGS
 from tests.benchmark.dense_ablation_rows import COLUMNS, FLOORS, PUBLISHED_BUDGET, ROWS, SAMPLES, TABLES, UNTRAINED
+from tests.benchmark.trained import trained
 from tests.benchmark.voxel_probe import Embed, ProbeSettings, Sample, Volume, score
 
 Samples = tuple[list[Sample], list[Sample]]  # of the pretraining, and for Dice
@@ -89,19 +89,19 @@ def run_row(
     if record.is_file() and (found := json.loads(record.read_text()))["asked"] == json.loads(json.dumps(asked)):
         return found["row"]
     training, test = made()
-    interrupted, started = (config.out / FILE_NAME).is_file(), time.process_time()
     embed: Embed = voxel_features
+    seconds = 0.0
     if name == UNTRAINED:
         torch.manual_seed(config.train.seed)
         embed = embedding_of(build(config.network).eval(), config.train.device)
     elif name not in FLOORS:
-        print(pretrain(config), flush=True)
-        if not (config.out / WEIGHTS).is_file():  # Ctrl-C, or a time limit
-            raise SystemExit(1)
+        seconds = trained(config)
         embed = embedding_of(load_weights(config.out / WEIGHTS).module, config.train.device)
+    started = time.process_time()
     row = score(embed, training, test, settings)
-    if not interrupted:
-        row["cpu_s"] = time.process_time() - started
+    seconds += time.process_time() - started
+    if not np.isnan(seconds):
+        row["cpu_s"] = seconds
     record.parent.mkdir(parents=True, exist_ok=True)
     with replacing(record) as path:
         path.write_text(json.dumps({"asked": asked, "row": row}, indent=1) + "\n")

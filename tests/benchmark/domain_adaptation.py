@@ -32,7 +32,8 @@ from cryoembed.recipes.pretrain import PretrainConfig
 from cryoembed.recipes.training_run import WEIGHTS
 from tests.benchmark.emp10499 import VOLUMES, ask, choose_examples, labels_in
 from tests.benchmark.emp10499_halves import agreement, halves, hits_of
-from tests.benchmark.options import BUNDLED, CONFIG, scores, trained, validation_sets
+from tests.benchmark.options import BUNDLED, CONFIG, scores, validation_sets
+from tests.benchmark.trained import trained
 
 VOLUME = "00254_10A_crop"
 FINDER = "voxel_small"

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
@@ -45,13 +44,14 @@ from cryoembed.particles import is_molecule
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.preprocess.prepare import prepare
 from cryoembed.recipes.find_instances import find_instances, load_voxel_model
-from cryoembed.recipes.pretrain import PretrainConfig, pretrain
+from cryoembed.recipes.pretrain import PretrainConfig
 from cryoembed.recipes.training_run import WEIGHTS
 from cryoembed.subtomograms import cut_boxes
 from cryoembed.tomogram import Tomogram
 from tests.benchmark.baselines import fitted
 from tests.benchmark.datasets import CONFIGS
 from tests.benchmark.mask_claims import MASKS, VIEWS, Called, Results, View, claims_table, f1_table
+from tests.benchmark.trained import trained
 from tests.benchmark.unseen_species import BOX, dataset
 
 REDUCED = {  # of 1500 and 1000 steps, batches of 64 and 40, 1000 phantoms
@@ -118,23 +118,21 @@ def sample(model: Path, finder: LoadedModel, cache: Path) -> Sample:
     )
 
 
-def trained(out: Path, row: str, settings: Sequence[str] = ()) -> Path:
-    """Train a row (and what it starts from), or go on with it; CPU seconds are kept beside the weights."""
+def row_config(out: Path, row: str, settings: Sequence[str] = ()) -> PretrainConfig:
+    """The training of a row, a refinement's from the weights of the SimSiam with its mask."""
     method, mask = row.split("_")
-    folder, flags = out / row, {"name": row, "out": out / row}
     given = [*REDUCED[method], f"network.mask={mask}", f"data.mask_shares={json.dumps({'none': 0} | {mask: 1})}"]
+    start = str(out / f"simsiam_{mask}" / WEIGHTS) if method == "refine" else None
+    flags = {"name": row, "out": out / row, "weights": start}
+    return load_config(PretrainConfig, CONFIGS / f"pretrain_{method}_small.yaml", [*given, *settings], flags=flags)
+
+
+def train(out: Path, row: str, settings: Sequence[str] = ()) -> float:
+    """Train a row after what it starts from; return its own CPU seconds, as `trained` does."""
+    method, mask = row.split("_")
     if method == "refine":
-        flags["weights"] = str(trained(out, f"simsiam_{mask}", settings))
-    config = load_config(PretrainConfig, CONFIGS / f"pretrain_{method}_small.yaml", [*given, *settings], flags=flags)
-    if (folder / WEIGHTS).exists() and load_config(PretrainConfig, folder / "config.yaml") == config:
-        return folder / WEIGHTS
-    start, clock = time.process_time(), folder / "cpu_s.txt"
-    print(pretrain(config), flush=True)
-    before = float(clock.read_text()) if clock.exists() else 0.0  # of runs that were interrupted
-    clock.write_text(f"{before + time.process_time() - start:.0f}")
-    if not (folder / WEIGHTS).exists():
-        raise SystemExit(f"{row} is unfinished: run the same command again")
-    return folder / WEIGHTS
+        train(out, f"simsiam_{mask}", settings)
+    return trained(row_config(out, row, settings))
 
 
 def truth(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
@@ -162,10 +160,12 @@ def network(row: str, out: Path) -> tuple[torch.nn.Module | None, str, str]:
         config = load_config(PretrainConfig, CONFIGS / "pretrain_simsiam_small.yaml")
         torch.manual_seed(config.train.seed)
         return build(config.network).eval(), row, f"{row}: 0 steps"
-    path = find_weights(row) if row == "subtomogram_small" else trained(out, row)
-    loaded, clock = load_weights(path), path.with_name("cpu_s.txt")
+    spent, path = "", find_weights("subtomogram_small")
+    if row != "subtomogram_small":
+        seconds, path = train(out, row), out / row / WEIGHTS
+        spent = "" if np.isnan(seconds) else f"{seconds:.0f} CPU s, "
+    loaded = load_weights(path)
     count = sum(parameter.numel() for parameter in loaded.module.parameters())
-    spent = f"{clock.read_text()} CPU s, " if clock.exists() else ""
     line = f"{row}: {count / 1e6:.2f} M parameters, {loaded.card.steps} steps, {spent}{loaded.card.training_data}"
     return loaded.module, f"{row}_{loaded.model_hash}", line
 

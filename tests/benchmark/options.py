@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,11 +31,11 @@ from cryoembed.evaluate.table import as_text
 from cryoembed.io.atomic import replacing
 from cryoembed.models.checkpoint import find_weights, load_weights
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.recipes.pretrain import PretrainConfig, pretrain
+from cryoembed.recipes.pretrain import PretrainConfig
 from cryoembed.recipes.training_run import WEIGHTS
-from cryoembed.training.state import FILE_NAME as CHECKPOINT
 from tests.benchmark.datasets import CONFIGS
 from tests.benchmark.few_shot import few_shot
+from tests.benchmark.trained import trained
 from tests.benchmark.unseen_species import SNRS, Boxes, boxes_of, dataset, encoder
 
 Sets = Mapping[str, tuple[Boxes, npt.NDArray[np.str_]]]  # boxes and labels by SNR
@@ -129,28 +127,6 @@ class Run:
         start = None if row.after is None else str(self.folder / row.after / WEIGHTS)
         flags = {"structure_folder": self.structures, "out": self.folder / name, "name": name, "weights": start}
         return load_config(PretrainConfig, CONFIG, given, flags=flags)
-
-
-def trained(config: PretrainConfig) -> float:
-    """Train unless that is done; return the CPU seconds of all its runs, NaN if one of them was killed."""
-    assert config.out is not None
-    kept, record, weights = (config.out / name for name in ("cpu_s.json", "config.yaml", WEIGHTS))
-    unknown = float("nan") if (config.out / CHECKPOINT).exists() else 0.0
-    before = float(json.loads(kept.read_text())) if kept.exists() else unknown
-    if weights.exists() and record.exists() and record.read_text() == config.to_yaml():
-        return before
-    kept.unlink(missing_ok=True)  # a run that is killed leaves none
-    start = sum(os.times()[:4])  # of this process, and of those that made phantoms once they have gone
-    line = pretrain(config)
-    for child in multiprocessing.active_children():
-        child.join()
-    seconds = before + sum(os.times()[:4]) - start
-    with replacing(kept) as temporary:
-        temporary.write_text(json.dumps(seconds))
-    if not weights.exists():
-        raise SystemExit(line)
-    print(line, flush=True)
-    return seconds
 
 
 def validation_sets(folder: Path, structures: Path, *, models: int) -> dict[str, tuple[Boxes, npt.NDArray[np.str_]]]:

@@ -60,7 +60,7 @@ def test_a_row_that_starts_from_another_is_trained_after_it_and_not_again(
     assert first["steps"] == "2 + 2"
     card = load_weights(run.folder / "simsiam-contrastive" / "weights.safetensors").card
     assert "from simsiam" in card.description
-    monkeypatch.setattr(options, "pretrain", lambda _: pytest.fail("trained again"))
+    monkeypatch.setattr("tests.benchmark.trained.pretrain", lambda _: pytest.fail("trained again"))
     monkeypatch.setattr(options, "encoder", lambda *_, **__: pytest.fail("measured again"))
     assert line("simsiam-contrastive", boxes, run) == first
 
