@@ -86,7 +86,7 @@ def test_unknown_setting_exits_with_2_and_names_the_nearest_one(tmp_path: Path) 
         ),
         (
             ["query", "s", "--examples", "e", "--out", "o", "--negatives", "n", "--top", "5", "--min-score", "0.5",
-             "--radius", "130", "--voxel-size", "10", "--tomograms-star", "t", "--device", "cpu"],
+             "--radius", "130", "--expand", "20", "--voxel-size", "10", "--tomograms-star", "t", "--device", "cpu"],
             "cryoembed.recipes.query:QueryRecipeConfig",
         ),
         (["cluster", "s", "--out", "o", "--clusters", "3", "--seed", "1"], "cryoembed.recipes.cluster:ClusterRecipeConfig"),

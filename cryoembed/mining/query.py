@@ -3,13 +3,14 @@
 The score of a particle for a class is ``(1 - v) * prototype + v * neighbours``: the cosine to the nearest prototype of
 the class and the mean cosine to its nearest examples, both in a `Space` learnt from the whole store. Negatives take
 ``negative_weight`` times their own positive score away. Scores are cosines in [-1, 1], not probabilities. All rows are
-scored: at a million vectors that is one pass of a matrix product, cheaper than asking an index for all of them.
+scored: at a million vectors that is one pass of a matrix product, cheaper than asking an index for all of them. With
+``expand`` a second pass asks with the prototypes of the examples and the first pass' best hits together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from cryoembed.mining.space import Space, SpaceKind, Vectors, fit_space, normali
 from cryoembed.particles import Particles
 
 _BLOCK = 65_536  # rows scored at once
+_SAME = 1 - 1e-5  # cosine of a row and an example of it
 
 
 class QueryConfig(Config):
@@ -35,6 +37,9 @@ class QueryConfig(Config):
     neighbours: int = Field(3, ge=1, description="nearest examples of a class that vote")
     vote_weight: float = Field(0.5, ge=0, le=1, description="share of the neighbours' vote in the score")
     negative_weight: float = Field(0.5, ge=0, le=1)
+    expand: int = Field(
+        0, ge=0, description="best hits of each class that join its examples for a second pass; fewer than its copies"
+    )
     seed: int = 0
 
 
@@ -45,6 +50,7 @@ class Reference:
     classes: tuple[str, ...]
     prototypes: tuple[Vectors, ...]  # (p_c, d) per class
     examples: tuple[Vectors, ...]  # (m_c, d) per class
+    examples_vote: bool  # else prototypes alone score
     negative_prototypes: Vectors | None
     negatives: Vectors | None
     space: Space
@@ -93,6 +99,8 @@ def score_by_examples(
     parts = [vectors] if isinstance(vectors, np.ndarray) else list(vectors)
     space = fit_space(parts, kind=config.space, shrinkage=config.shrinkage)
     reference = build_reference(examples, labels, space, config, negatives=negatives)
+    if config.expand:
+        reference = expand_reference(reference, parts, config)
     scored = [score_vectors(part, reference, config) for part in parts if len(part)]
     classes = np.concatenate([found for found, _ in scored]) if scored else np.zeros(0, dtype=np.int64)
     scores = np.concatenate([score for _, score in scored]) if scored else np.zeros(0, dtype=np.float32)
@@ -127,15 +135,54 @@ def build_reference(
         classes=classes,
         prototypes=tuple(prototypes(members, config) for members in by_class),
         examples=by_class,
+        examples_vote=True,
         negative_prototypes=None if unwanted is None else prototypes(unwanted, config),
         negatives=unwanted,
         space=space,
     )
 
 
-def prototypes(members: Vectors, config: QueryConfig) -> Vectors:
-    """(p, d): the normalised mean of a class, or the centres of k-means on the sphere where it has many examples."""
-    count = min(config.max_prototypes, max(1, len(members) // config.examples_per_prototype))
+def expand_reference(reference: Reference, parts: Sequence[Vectors], config: QueryConfig) -> Reference:
+    """Prototypes of the examples and of the ``config.expand`` best hits of each class (average query expansion).
+
+    A row joins the class that it is likest to, once. Scored by prototypes alone afterwards: a row that has joined is not
+    to vote for itself.
+
+    Parameters
+    ----------
+    reference
+        From `build_reference`.
+    parts
+        (n_i, d) vectors to draw hits from; rows that are examples themselves do not join twice.
+
+    Notes
+    -----
+    Chum et al. 2007, "Total recall", average query expansion. It helps a class that has more copies than join, and
+    drowns a rarer one in others.
+    """
+    best: list[list[tuple[float, Vectors]]] = [[] for _ in reference.classes]
+    for part in parts:
+        classes, scores = score_vectors(part, reference, config)
+        for index, examples in enumerate(reference.examples):
+            rows = np.flatnonzero(classes == index)
+            rows = rows[np.argsort(-scores[rows], kind="stable")[: config.expand + len(examples)]]
+            moved = reference.space.apply(part[rows])
+            new = (moved @ examples.T).max(axis=1, initial=-1) < _SAME
+            best[index] += list(zip(scores[rows][new].tolist(), moved[new], strict=True))
+    wider = []
+    for examples, hits in zip(reference.examples, best, strict=True):
+        joined = [vector for _, vector in sorted(hits, key=lambda hit: -hit[0])[: config.expand]]
+        wider.append(prototypes(np.stack([*examples, *joined]), config, asked=len(examples)))
+    return replace(reference, prototypes=tuple(wider), examples_vote=False)
+
+
+def prototypes(members: Vectors, config: QueryConfig, *, asked: int | None = None) -> Vectors:
+    """(p, d): the normalised mean of a class, or the centres of k-means on the sphere where it has many examples.
+
+    ``asked`` is how many of the members are examples; None is all.
+    """
+    asked = len(members) if asked is None else asked
+    count = min(config.max_prototypes, max(1, asked // config.examples_per_prototype))
     if count > 1:
         count = min(count, len(np.unique(members, axis=0)))
     if count == 1:
@@ -153,15 +200,22 @@ def score_vectors(
     scores = np.zeros(len(vectors), dtype=np.float32)
     for start in range(0, len(vectors), _BLOCK):
         block = slice(start, start + _BLOCK)
-        moved = reference.space.apply(vectors[block])
-        pairs = zip(reference.prototypes, reference.examples, strict=True)
-        likeness = np.stack([_likeness(moved, centres, members, config) for centres, members in pairs], axis=1)
-        if reference.negatives is not None and reference.negative_prototypes is not None:
-            unwanted = _likeness(moved, reference.negative_prototypes, reference.negatives, config)
-            likeness -= config.negative_weight * np.maximum(unwanted, 0)[:, None]
+        likeness = class_scores(vectors[block], reference, config)
         classes[block] = likeness.argmax(axis=1)
         scores[block] = np.clip(likeness.max(axis=1), -1, 1)
     return classes, scores
+
+
+def class_scores(vectors: Vectors, reference: Reference, config: QueryConfig) -> npt.NDArray[np.float32]:
+    """(n, c) likeness of (n, d) vectors to every class, that to the negatives taken away."""
+    moved = reference.space.apply(vectors)
+    vote = config.vote_weight if reference.examples_vote else 0.0
+    pairs = zip(reference.prototypes, reference.examples, strict=True)
+    likeness = np.stack([_likeness(moved, centres, members, config, vote) for centres, members in pairs], axis=1)
+    if reference.negatives is not None and reference.negative_prototypes is not None:
+        unwanted = _likeness(moved, reference.negative_prototypes, reference.negatives, config, config.vote_weight)
+        likeness -= config.negative_weight * np.maximum(unwanted, 0)[:, None]
+    return likeness
 
 
 def rank_hits(
@@ -222,12 +276,16 @@ def near(positions_zyx: npt.ArrayLike, others_zyx: npt.ArrayLike, radius: float)
     return np.asarray(distances <= radius)
 
 
-def _likeness(moved: Vectors, centres: Vectors, members: Vectors, config: QueryConfig) -> npt.NDArray[np.float32]:
+def _likeness(
+    moved: Vectors, centres: Vectors, members: Vectors, config: QueryConfig, vote: float
+) -> npt.NDArray[np.float32]:
     nearest_prototype = (moved @ centres.T).max(axis=1)
+    if vote == 0:
+        return np.asarray(nearest_prototype, dtype=np.float32)
     to_members = moved @ members.T
     k = min(config.neighbours, len(members))
     votes = np.partition(to_members, -k, axis=1)[:, -k:].mean(axis=1)
-    return np.asarray((1 - config.vote_weight) * nearest_prototype + config.vote_weight * votes, dtype=np.float32)
+    return np.asarray((1 - vote) * nearest_prototype + vote * votes, dtype=np.float32)
 
 
 def _one_per_place(

@@ -18,6 +18,7 @@ import json
 import time
 import zlib
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from cryoembed.io import read_particles, read_tomogram, write_particles
 from cryoembed.matching.band import coarser
 from cryoembed.matching.peaks import peaks
 from cryoembed.matching.search import match_template
+from cryoembed.mining.query import QueryConfig
 from cryoembed.models.checkpoint import find_weights, load_weights
 from cryoembed.particles import Particles, is_molecule
 from cryoembed.preprocess.config import InputConfig
@@ -71,7 +73,9 @@ def indexed(models: Sequence[Path], out: Path, voxel: str, subtomogram: str) -> 
     return out, seconds
 
 
-def asked(store: Path, truth: Particles, first: str, out: Path, *, examples: int, seed: int) -> Particles:
+def asked(
+    store: Path, truth: Particles, first: str, out: Path, *, examples: int, seed: int, expand: int = 0
+) -> Particles:
     """Hits for every species by ``examples`` true positions of the first model."""
     generator = np.random.default_rng([seed, examples])
     own = truth.select(truth.table["tomogram"].to_numpy() == first)
@@ -82,7 +86,8 @@ def asked(store: Path, truth: Particles, first: str, out: Path, *, examples: int
     path = out / f"examples_{examples}_{seed}.csv"
     write_particles(path, Particles(chosen.table[["tomogram", "z", "y", "x", "label"]]))
     hits = out / f"hits_{examples}_{seed}.csv"
-    query(QueryRecipeConfig(store=store, examples=path, out=hits, radius=RADIUS))
+    scoring = QueryConfig(expand=expand)
+    query(QueryRecipeConfig(store=store, examples=path, out=hits, radius=RADIUS, scoring=scoring))
     return read_particles(hits)
 
 
@@ -156,6 +161,7 @@ def main() -> None:
     parser.add_argument("--voxel", default="voxel_small")
     parser.add_argument("--subtomogram", default="subtomogram_small")
     parser.add_argument("--examples", type=int, nargs="+", default=[1, 5, 10])
+    parser.add_argument("--expand", type=int, nargs="+", default=[0], help="of `query`: best hits joining the examples")
     parser.add_argument("--template-matching", action="store_true", help="search with the true maps (long)")
     parser.add_argument("--step", type=float, default=18.0, help="degrees between a true map's orientations")
     parser.add_argument("--seeds", type=int, default=3, help="draws of examples")
@@ -173,13 +179,14 @@ def main() -> None:
         masses = dict(zip(truth.labels.tolist(), truth.column("mass_kda", 0.0).astype(float).tolist(), strict=True))
         _localisation(snr, EmbeddingStore.open(store).particles(), models[1:], truth, masses)
         rows = []
-        for examples in wanted.examples:
+        for examples, expand in product(wanted.examples, wanted.expand):
             draws = []
             for seed in range(wanted.seeds):
-                hits = asked(store, everything, first, run, examples=examples, seed=seed)
+                hits = asked(store, everything, first, run, examples=examples, seed=seed, expand=expand)
                 draws.append(by_species(_of(hits, models[1:]), truth))
             mean = {name: tuple(np.mean([draw[name] for draw in draws], axis=0)) for name in masses}
-            rows.append(row_of(f"{examples} examples", mean, masses, cpu_s * len(models[1:]) / len(models)))
+            name = f"{examples} examples" + (f", {expand} hits join" if expand else "")
+            rows.append(row_of(name, mean, masses, cpu_s * len(models[1:]) / len(models)))
         if wanted.template_matching:
             start = time.process_time()
             found = matched(models[1:], wanted.structures, wanted.step)

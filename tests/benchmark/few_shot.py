@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.evaluate.retrieval import average_precision
-from cryoembed.mining.query import QueryConfig, build_reference, score_vectors
+from cryoembed.mining.query import QueryConfig, build_reference, class_scores, expand_reference
 from cryoembed.mining.space import fit_space
 
 Vectors = npt.NDArray[np.float32]
@@ -44,7 +44,9 @@ class FewShotScore:
         return groups
 
 
-def few_shot(vectors: Vectors, labels: Labels, *, examples: int, draws: int, seed: int) -> FewShotScore:
+def few_shot(
+    vectors: Vectors, labels: Labels, *, examples: int, draws: int, seed: int, expand: int = 0
+) -> FewShotScore:
     """Score `query`'s own ranking, in the space learnt from all the boxes without their labels.
 
     Parameters
@@ -55,9 +57,11 @@ def few_shot(vectors: Vectors, labels: Labels, *, examples: int, draws: int, see
     examples
         Of each class, drawn at random ``draws`` times and never scored. F1 by the best class of each other box, AP by
         the likeness to each class alone.
+    expand
+        `query`'s own: so many of the scored boxes, without their labels, join each class.
     """
     generator = np.random.default_rng([seed, examples])
-    config = QueryConfig()
+    config = QueryConfig(expand=expand)
     space = fit_space([vectors])
     classes = list(np.unique(labels))
     f1: dict[str, list[float]] = {name: [] for name in classes if name != BACKGROUND}
@@ -66,15 +70,11 @@ def few_shot(vectors: Vectors, labels: Labels, *, examples: int, draws: int, see
         chosen = {name: generator.choice(np.flatnonzero(labels == name), examples, replace=False) for name in classes}
         rest = np.ones(len(labels), dtype=bool)
         rest[np.concatenate(list(chosen.values()))] = False
-        scores = np.stack(
-            [
-                score_vectors(vectors[rest], build_reference(vectors[rows], [name] * examples, space, config), config)[
-                    1
-                ]
-                for name, rows in chosen.items()
-            ],
-            axis=1,
-        )
+        examples_of = np.concatenate([vectors[rows] for rows in chosen.values()])
+        reference = build_reference(examples_of, np.repeat(classes, examples).tolist(), space, config)
+        if expand:
+            reference = expand_reference(reference, [vectors[rest]], config)
+        scores = class_scores(vectors[rest], reference, config)
         called, truth = np.array(classes)[scores.argmax(axis=1)], labels[rest]
         for column, name in enumerate(classes):
             if name == BACKGROUND:

@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=4)
     parser.add_argument("--examples", type=int, nargs="+", default=[1, 5, 10, 20])
     parser.add_argument("--snr", nargs="+", default=list(SNRS), choices=list(SNRS))
+    parser.add_argument("--expand", type=int, default=0, help="of `query`: best hits that join the examples")
     parser.add_argument("--shift", type=float, default=0.0, help="voxels that centres are off by, at most, per axis")
     parser.add_argument("--baselines", action="store_true", help="hand-made features, too")
     parser.add_argument("--per-species", action="store_true")
@@ -135,7 +136,9 @@ def main() -> None:
             start = time.process_time()
             vectors = embed(boxes)
             seconds = (time.process_time() - start) / len(boxes) * 1000
-            scores = {n: few_shot(vectors, labels, examples=n, draws=10, seed=0) for n in asked.examples}
+            scores = {
+                n: few_shot(vectors, labels, examples=n, draws=10, seed=0, expand=asked.expand) for n in asked.examples
+            }
             rows.append(rows_of(name, seconds, scores, masses) | _clusters(vectors, labels))
             if asked.per_species:
                 some = scores[5 if 5 in scores else asked.examples[0]].f1

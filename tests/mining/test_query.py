@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from cryoembed.errors import InputError
-from cryoembed.mining.query import Hits, QueryConfig, near, prototypes, rank_hits, score_by_examples
+from cryoembed.mining.query import (
+    Hits,
+    QueryConfig,
+    build_reference,
+    expand_reference,
+    near,
+    prototypes,
+    rank_hits,
+    score_by_examples,
+)
+from cryoembed.mining.space import fit_space
 from cryoembed.particles import Particles
 from tests.store.planted import blobs, particles, unit
 
@@ -74,15 +84,46 @@ def test_a_class_of_two_looks_needs_two_prototypes() -> None:
     assert prototypes(np.repeat(members[:1], 30, axis=0), QueryConfig()).shape == (1, 8)
 
 
+def _average_precision(hits: Hits, wanted: np.ndarray) -> float:
+    return float(average_precision_score(wanted, _score_of_rows(hits, len(wanted))))
+
+
+def test_best_hits_that_join_help_a_common_class_and_drown_a_rare_one() -> None:
+    vectors, classes, _ = blobs([40, 40, 3], spread=0.3)
+    for label, better in ((0, True), (2, False)):
+        wanted, gains = classes == label, []
+        for example in vectors[wanted][:3]:
+            alone, wide = (score_by_examples(vectors, example, ["a"], QueryConfig(expand=count)) for count in (0, 20))
+            gains.append(_average_precision(wide, wanted) - _average_precision(alone, wanted))
+        assert np.mean(gains) > 0.05 if better else np.mean(gains) < -0.05
+
+
+def test_rows_join_the_class_they_are_likest_to_and_examples_do_not_join_themselves() -> None:
+    vectors, classes, _ = blobs([10, 10], spread=0.1)
+    examples, labels, config = vectors[[0, 10]], ["a", "b"], QueryConfig(space="raw", expand=4)
+    reference = build_reference(examples, labels, fit_space([vectors], kind="raw"), config)
+    parts = [vectors[:5], vectors[5:5], vectors[5:]]  # the examples' own rows among them
+    found = expand_reference(reference, parts, config)
+    for index in (0, 1):
+        members = vectors[classes == index]
+        nearest = np.argsort(-members @ members[0])[:5]  # the example, and four more
+        np.testing.assert_allclose(found.prototypes[index], unit(members[nearest].mean(0, keepdims=True)), atol=1e-5)
+    whole = expand_reference(reference, [vectors], config)
+    np.testing.assert_allclose(np.concatenate(found.prototypes), np.concatenate(whole.prototypes), atol=1e-6)
+    unasked = build_reference(vectors[:1], ["a"], fit_space([vectors], kind="raw"), config)
+    few = expand_reference(unasked, [vectors[:1]], config)
+    np.testing.assert_allclose(few.prototypes[0], vectors[:1], atol=1e-6)  # nothing else there
+
+
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 5), st.integers(0, 99))
-def test_scores_are_cosines_and_every_row_appears_once(n: int, m: int, k: int, seed: int) -> None:
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 5), st.integers(0, 99), st.integers(0, 50))
+def test_scores_are_cosines_and_every_row_appears_once(n: int, m: int, k: int, seed: int, expand: int) -> None:
     generator = np.random.default_rng(seed)
     vectors, examples = unit(generator.normal(size=(n, 5))), unit(generator.normal(size=(m, 5)))
     negatives = unit(generator.normal(size=(k, 5))) if k else None
     labels = [f"c{value}" for value in generator.integers(0, 3, size=m)]
-    first = score_by_examples(vectors, examples, labels, negatives=negatives)
-    again = score_by_examples(vectors, examples, labels, negatives=negatives)
+    config = QueryConfig(expand=expand)
+    first, again = (score_by_examples(vectors, examples, labels, config, negatives=negatives) for _ in range(2))
     assert sorted(first.rows) == list(range(n))
     assert np.isfinite(first.scores).all()
     assert (np.abs(first.scores) <= 1).all()
