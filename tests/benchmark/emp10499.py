@@ -19,6 +19,7 @@ import pandas as pd
 from cryoembed.evaluate.distance import near, score_distance
 from cryoembed.geometry import Triple
 from cryoembed.io import read_particles, read_tomogram, write_particles
+from cryoembed.mining.query import QueryConfig
 from cryoembed.particles import Particles
 from cryoembed.plot.page import Section, write_page
 from cryoembed.plot.picture import page_to_png
@@ -60,11 +61,14 @@ def choose_examples(labels: Particles, volume: Tomogram, generator: np.random.Ge
     return likely.select(chosen).with_columns(label="ribosome")
 
 
-def ask(store: Path, examples: Particles, labels: Particles, stem: Path) -> tuple[Particles, dict[str, object]]:
+def ask(
+    store: Path, examples: Particles, labels: Particles, stem: Path, *, expand: int = 0
+) -> tuple[Particles, dict[str, object]]:
     """Query a store with the examples; the best hits, as many as there are ``likely``, and the figures of all."""
     asked, target = (stem.with_name(f"{stem.name}_{what}.csv") for what in ("examples", "hits"))
     write_particles(asked, Particles(examples.table[["tomogram", "z", "y", "x", "label"]]))
-    print(query(QueryRecipeConfig(store=store, examples=asked, out=target, radius=RADIUS)))
+    scoring = QueryConfig(expand=expand)
+    print(query(QueryRecipeConfig(store=store, examples=asked, out=target, radius=RADIUS, scoring=scoring)))
     hits = read_particles(target)
     hits = hits.select(hits.positions_zyx[:, 1] < LABELLED_Y_BELOW)
     found = EmbeddingStore.open(store).particles()
@@ -88,7 +92,7 @@ def ask(store: Path, examples: Particles, labels: Particles, stem: Path) -> tupl
     }
 
 
-def run(folder: Path, name: str, origin: Triple, out: Path) -> dict[str, object]:
+def run(folder: Path, name: str, origin: Triple, out: Path, expand: int) -> dict[str, object]:
     """Index, query and score one volume; returns the figures."""
     path = folder / f"{name}.mrc"
     volume = read_tomogram(path, origin=origin)
@@ -98,9 +102,10 @@ def run(folder: Path, name: str, origin: Triple, out: Path) -> dict[str, object]
     start = time.perf_counter()
     print(index(IndexConfig(tomograms=(path,), out=store, origin=origin)))
     seconds = time.perf_counter() - start
-    best, figures = ask(store, examples, labels, out / name)
+    best, figures = ask(store, examples, labels, out / name, expand=expand)
     asked, target = out / f"{name}_examples.csv", out / f"{name}_hits.star"
-    print(query(QueryRecipeConfig(store=store, examples=asked, out=target, radius=RADIUS)))
+    scoring = QueryConfig(expand=expand)
+    print(query(QueryRecipeConfig(store=store, examples=asked, out=target, radius=RADIUS, scoring=scoring)))
     print(denoise(DenoiseConfig(tomograms=(path,), out=out / "denoised", origin=origin)))
     figures = {"seconds to index": round(seconds, 1)} | figures
     likely = labels.select(labels.labels == "likely")
@@ -130,10 +135,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/emp10499"))
     parser.add_argument("--volume", choices=[*VOLUMES], help="only this one")
+    parser.add_argument("--expand", type=int, default=0, help="of `query`: best hits that join the examples")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     names = [arguments.volume] if arguments.volume else list(VOLUMES)
-    results = {name: run(arguments.folder, name, VOLUMES[name], arguments.out) for name in names}
+    results = {name: run(arguments.folder, name, VOLUMES[name], arguments.out, arguments.expand) for name in names}
     (arguments.out / "figures.json").write_text(json.dumps(results, indent=1) + "\n")
     for name, figures in results.items():
         print(f"\n{name}")
