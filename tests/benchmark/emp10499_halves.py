@@ -20,6 +20,7 @@ from cryoembed.evaluate.distance import near, score_distance
 from cryoembed.evaluate.table import as_text
 from cryoembed.io import read_particles, read_tomogram, write_particles
 from cryoembed.io.mrc import write_mrc
+from cryoembed.mining.query import QueryConfig
 from cryoembed.models.checkpoint import find_weights, load_weights
 from cryoembed.particles import Particles
 from cryoembed.recipes.index import IndexConfig, index
@@ -48,7 +49,9 @@ def halves(folder: Path, out: Path) -> list[Path]:
     return paths
 
 
-def hits_of(path: Path, examples: Particles, out: Path, voxel: str, subtomogram: str) -> tuple[Particles, Particles]:
+def hits_of(
+    path: Path, examples: Particles, out: Path, voxel: str, subtomogram: str, *, expand: int = 0
+) -> tuple[Particles, Particles]:
     """Ranked hits without the examples' own places, and all instances, of one half."""
     store = out / f"{path.stem}_store"
     index(
@@ -61,7 +64,8 @@ def hits_of(path: Path, examples: Particles, out: Path, voxel: str, subtomogram:
     named = examples.table[["tomogram", "z", "y", "x", "label"]].assign(tomogram="half")
     write_particles(asked, Particles(named))
     target = out / f"{path.stem}_hits.csv"
-    query(QueryRecipeConfig(store=store, examples=asked, out=target, radius=RADIUS))
+    scoring = QueryConfig(expand=expand)
+    query(QueryRecipeConfig(store=store, examples=asked, out=target, radius=RADIUS, scoring=scoring))
     hits = read_particles(target)
     return hits.select(~near(hits, Particles(named), RADIUS)).sorted_by_score(), EmbeddingStore.open(store).particles()
 
@@ -78,6 +82,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/emp10499_halves"))
     parser.add_argument("--voxel", default="voxel_small")
     parser.add_argument("--subtomogram", default="subtomogram_small")
+    parser.add_argument("--expand", type=int, default=0, help="of `query`: best hits that join the examples")
     parser.add_argument("--best", type=int, nargs="+", default=[50, 100, 200, 300])
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +91,10 @@ def main() -> None:
     examples = choose_examples(labels, crop)
     run = asked.out / "_".join(load_weights(find_weights(name)).model_hash for name in (asked.voxel, asked.subtomogram))
     run.mkdir(exist_ok=True)
-    found = [hits_of(path, examples, run, asked.voxel, asked.subtomogram) for path in halves(asked.folder, asked.out)]
+    found = [
+        hits_of(path, examples, run, asked.voxel, asked.subtomogram, expand=asked.expand)
+        for path in halves(asked.folder, asked.out)
+    ]
     (even, all_even), (odd, all_odd) = found
     likely = labels.select(labels.labels == "likely")
     likely = likely.select(~near(likely, examples, 1.0))
