@@ -120,15 +120,6 @@ def patchify(x: Float[Tensor, "b 1 z y x"], patch_vox: int) -> Float[Tensor, "b 
     return patches
 
 
-def unpatchify(patches: Float[Tensor, "b patches voxels"], patch_vox: int) -> Float[Tensor, "b 1 z y x"]:
-    """Put patches of a cube back in their places."""
-    p, side = patch_vox, round(patches.shape[1] ** (1 / 3))
-    boxes: Tensor = rearrange(
-        patches, "b (z y x) (pz py px) -> b 1 (z pz) (y py) (x px)", z=side, y=side, x=side, pz=p, py=p, px=p
-    )
-    return boxes
-
-
 def sine_positions(side: int, width: int) -> Float[Tensor, "patches width"]:
     """Return fixed positions of ``side**3`` patches: a third of the channels each for z, y and x.
 

@@ -112,7 +112,10 @@ def _start_near_a_class(
 
 
 class _Turn:
-    """One of the 48 symmetries of the cube; microscopes come afterwards, so the wedge stays where it belongs."""
+    """One of the 48 symmetries of the cube, mirror images too: no dense target depends on the hand.
+
+    Microscopes come afterwards, so the wedge stays where it belongs.
+    """
 
     def __init__(self, axes: tuple[int, ...], flips: tuple[int, ...]) -> None:
         self.axes, self.flips = axes, flips

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cryoembed.evaluate.retrieval import average_precision
+from cryoembed.evaluate.classification import score_classes
 from cryoembed.mining.query import QueryConfig, build_reference, class_scores, expand_reference
 from cryoembed.mining.space import fit_space
 
@@ -64,8 +64,7 @@ def few_shot(
     config = QueryConfig(expand=expand)
     space = fit_space([vectors])
     classes = list(np.unique(labels))
-    f1: dict[str, list[float]] = {name: [] for name in classes if name != BACKGROUND}
-    ap: dict[str, list[float]] = {name: [] for name in f1}
+    found = []
     for _ in range(draws):
         chosen = {name: generator.choice(np.flatnonzero(labels == name), examples, replace=False) for name in classes}
         rest = np.ones(len(labels), dtype=bool)
@@ -75,11 +74,10 @@ def few_shot(
         if expand:
             reference = expand_reference(reference, [vectors[rest]], config)
         scores = class_scores(vectors[rest], reference, config)
-        called, truth = np.array(classes)[scores.argmax(axis=1)], labels[rest]
-        for column, name in enumerate(classes):
-            if name == BACKGROUND:
-                continue
-            both = np.sum((called == name) & (truth == name))
-            f1[name].append(2 * both / (np.sum(called == name) + np.sum(truth == name)))
-            ap[name].append(average_precision(truth == name, scores[:, column]))
-    return FewShotScore({k: float(np.mean(v)) for k, v in f1.items()}, {k: float(np.mean(v)) for k, v in ap.items()})
+        called = np.array(classes)[scores.argmax(axis=1)]
+        found.append(score_classes(called, labels[rest], scores=scores, classes=classes).per_class)
+    species = [name for name in classes if name != BACKGROUND]
+    return FewShotScore(
+        {name: float(np.mean([draw[name].f1 for draw in found])) for name in species},
+        {name: float(np.mean([draw[name].average_precision for draw in found])) for name in species},
+    )

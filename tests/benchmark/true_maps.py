@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoembed.config import load_config
+from cryoembed.evaluate.classification import score_classes
 from cryoembed.evaluate.retrieval import average_precision
 from cryoembed.evaluate.table import as_text
 from cryoembed.matching.template import Transfer, probe
@@ -116,16 +117,15 @@ def _score(
     gain = np.stack([-0.5 * count * np.log(1 - np.clip(r, 0, 0.999) ** 2) for r, count in found], axis=1)
     best, called = gain.max(axis=1), names[gain.argmax(axis=1)]
     generator = np.random.default_rng([0, examples])
-    f1: dict[str, list[float]] = {name: [] for name in names}
+    found_f1: list[list[float]] = []
     for _ in range(DRAWS):
         shown = generator.choice(np.flatnonzero(labels == BACKGROUND), examples, replace=False)
         rest = np.setdiff1d(np.arange(len(labels)), shown)
         named = np.where(best[rest] > best[shown].max(), called[rest], BACKGROUND)
-        for name in names:
-            both = np.sum((named == name) & (labels[rest] == name))
-            f1[name].append(2 * both / (np.sum(named == name) + np.sum(labels[rest] == name)))
+        scores = score_classes(named, labels[rest]).per_class
+        found_f1.append([scores[name].f1 for name in names])
     ap = {name: average_precision(labels == name, r) for name, (r, _) in zip(names, found, strict=True)}
-    return FewShotScore({name: float(np.mean(values)) for name, values in f1.items()}, ap)
+    return FewShotScore(dict(zip(names, np.mean(found_f1, axis=0).tolist(), strict=True)), ap)
 
 
 if __name__ == "__main__":
