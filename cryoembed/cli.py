@@ -180,7 +180,9 @@ def query(
     top: Annotated[int | None, typer.Option(help="Keep the best N hits of each class.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Keep hits with at least this score.")] = None,
     radius: Annotated[float | None, typer.Option(help="A; one hit per place, best about half a particle.")] = None,
-    expand: Annotated[int | None, typer.Option(help="Ask again with the N best hits; N below the copies.")] = None,
+    expand: Annotated[
+        int | None, typer.Option(help="Ask again with the N best hits joined; fewer than copies.")
+    ] = None,
     voxel_size: Annotated[float | None, typer.Option(help="A per voxel of picks given in voxels (.coords).")] = None,
     tomograms_star: Annotated[Path | None, typer.Option(help="RELION 5 tomograms.star for sizes and optics.")] = None,
     device: Device = None,

@@ -24,7 +24,6 @@ from cryoembed.mining.space import Space, SpaceKind, Vectors, fit_space, normali
 from cryoembed.particles import Particles
 
 _BLOCK = 65_536  # rows scored at once
-_SAME = 1 - 1e-5  # cosine of a row and an example of it
 
 
 class QueryConfig(Config):
@@ -38,14 +37,17 @@ class QueryConfig(Config):
     vote_weight: float = Field(0.5, ge=0, le=1, description="share of the neighbours' vote in the score")
     negative_weight: float = Field(0.5, ge=0, le=1)
     expand: int = Field(
-        0, ge=0, description="best hits of each class that join its examples for a second pass; fewer than its copies"
+        0, ge=0, description="best hits that join each class' examples for a second pass; fewer than it has copies"
     )
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What a query compares with: per class its prototypes and examples, in one space."""
+    """What a query compares with: per class its prototypes and examples, in one space.
+
+    ``joined`` has, after `expand_reference`, the first-pass scores of the rows that joined each class, best first.
+    """
 
     classes: tuple[str, ...]
     prototypes: tuple[Vectors, ...]  # (p_c, d) per class
@@ -54,16 +56,22 @@ class Reference:
     negative_prototypes: Vectors | None
     negatives: Vectors | None
     space: Space
+    joined: tuple[npt.NDArray[np.float32], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """Rows of the store, best first, each with one label and a score; ``skipped`` counts those left out, by reason."""
+    """Rows of the store, best first, each with one label and a score; ``skipped`` counts those left out, by reason.
+
+    ``joined`` has the first-pass scores of the rows that joined each class' examples, best first; empty without
+    ``expand``.
+    """
 
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[Any]
     scores: npt.NDArray[np.float32]
     skipped: dict[str, int] = field(default_factory=dict)
+    joined: dict[str, list[float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,6 +84,7 @@ def score_by_examples(
     config: QueryConfig | None = None,
     *,
     negatives: npt.ArrayLike | None = None,
+    shown: npt.NDArray[np.bool_] | None = None,
 ) -> Hits:
     """Every row with the label of its best class and the score of that class, best first.
 
@@ -89,6 +98,8 @@ def score_by_examples(
         Class of each example.
     negatives
         (k, d) vectors of what is not wanted.
+    shown
+        (n,) rows at the places of examples or negatives: with ``expand`` they do not join, as they are known already.
 
     Raises
     ------
@@ -100,13 +111,14 @@ def score_by_examples(
     space = fit_space(parts, kind=config.space, shrinkage=config.shrinkage)
     reference = build_reference(examples, labels, space, config, negatives=negatives)
     if config.expand:
-        reference = expand_reference(reference, parts, config)
+        reference = expand_reference(reference, parts, config, shown=shown)
     scored = [score_vectors(part, reference, config) for part in parts if len(part)]
     classes = np.concatenate([found for found, _ in scored]) if scored else np.zeros(0, dtype=np.int64)
     scores = np.concatenate([score for _, score in scored]) if scored else np.zeros(0, dtype=np.float32)
     order = np.argsort(-scores, kind="stable")
     names = np.array(reference.classes, dtype=object)
-    return Hits(order.astype(np.int64), names[classes[order]], scores[order])
+    joined = {name: found.tolist() for name, found in zip(reference.classes, reference.joined, strict=False)}
+    return Hits(order.astype(np.int64), names[classes[order]], scores[order], joined=joined)
 
 
 def build_reference(
@@ -142,18 +154,26 @@ def build_reference(
     )
 
 
-def expand_reference(reference: Reference, parts: Sequence[Vectors], config: QueryConfig) -> Reference:
+def expand_reference(
+    reference: Reference,
+    parts: Sequence[Vectors],
+    config: QueryConfig,
+    *,
+    shown: npt.NDArray[np.bool_] | None = None,
+) -> Reference:
     """Prototypes of the examples and of the ``config.expand`` best hits of each class (average query expansion).
 
-    A row joins the class that it is likest to, once. Scored by prototypes alone afterwards: a row that has joined is not
-    to vote for itself.
+    A row joins the class that it is likest to, once, and only with a score above 0: likelier than a random row. Examples
+    do not vote afterwards: few as they are, their vote would pull the ranking back to them.
 
     Parameters
     ----------
     reference
         From `build_reference`.
     parts
-        (n_i, d) vectors to draw hits from; rows that are examples themselves do not join twice.
+        (n_i, d) vectors to draw hits from.
+    shown
+        (n,) rows, counted through the parts, that do not join.
 
     Notes
     -----
@@ -161,19 +181,24 @@ def expand_reference(reference: Reference, parts: Sequence[Vectors], config: Que
     drowns a rarer one in others.
     """
     best: list[list[tuple[float, Vectors]]] = [[] for _ in reference.classes]
+    start = 0
     for part in parts:
         classes, scores = score_vectors(part, reference, config)
-        for index, examples in enumerate(reference.examples):
-            rows = np.flatnonzero(classes == index)
-            rows = rows[np.argsort(-scores[rows], kind="stable")[: config.expand + len(examples)]]
-            moved = reference.space.apply(part[rows])
-            new = (moved @ examples.T).max(axis=1, initial=-1) < _SAME
-            best[index] += list(zip(scores[rows][new].tolist(), moved[new], strict=True))
-    wider = []
-    for examples, hits in zip(reference.examples, best, strict=True):
-        joined = [vector for _, vector in sorted(hits, key=lambda hit: -hit[0])[: config.expand]]
-        wider.append(prototypes(np.stack([*examples, *joined]), config, asked=len(examples)))
-    return replace(reference, prototypes=tuple(wider), examples_vote=False)
+        free = scores > 0
+        if shown is not None:
+            free &= ~shown[start : start + len(part)]
+        start += len(part)
+        for index, found in enumerate(best):
+            rows = np.flatnonzero(free & (classes == index))
+            rows = rows[np.argsort(-scores[rows], kind="stable")[: config.expand]]
+            found += list(zip(scores[rows].tolist(), reference.space.apply(part[rows]), strict=True))
+    chosen = [sorted(found, key=lambda hit: -hit[0])[: config.expand] for found in best]
+    wider = [
+        prototypes(np.stack([*examples, *(vector for _, vector in hits)]), config, asked=len(examples))
+        for examples, hits in zip(reference.examples, chosen, strict=True)
+    ]
+    joined = tuple(np.array([score for score, _ in hits], dtype=np.float32) for hits in chosen)
+    return replace(reference, prototypes=tuple(wider), examples_vote=False, joined=joined)
 
 
 def prototypes(members: Vectors, config: QueryConfig, *, asked: int | None = None) -> Vectors:
@@ -261,7 +286,7 @@ def rank_hits(
     drop(~np.isin(np.arange(len(hits)), survivors), f"within {radius:.0f} A of a better hit")
     if top is not None:
         drop(_rank_in_class(hits.labels, keep) >= top, f"beyond the best {top}")
-    return Hits(hits.rows[keep], hits.labels[keep], hits.scores[keep], skipped)
+    return Hits(hits.rows[keep], hits.labels[keep], hits.scores[keep], skipped, hits.joined)
 
 
 def near(positions_zyx: npt.ArrayLike, others_zyx: npt.ArrayLike, radius: float) -> npt.NDArray[np.bool_]:

@@ -81,14 +81,17 @@ def query(config: QueryRecipeConfig) -> str:
 
     particles = store.particles()
     radius = config.radius or _typical_radius(particles, store.key.box_angstrom)
+    at_examples = _at(particles, examples, radius)
     scored = score_by_examples(
         [store.vectors(name) for name in store.tomograms],
         vectors[: len(examples)],
         examples.labels.tolist(),
         config.scoring,
         negatives=vectors[len(examples) :],
+        shown=at_examples | _at(particles, negatives, radius),
     )
-    leave_out = None if config.include_examples else _at(particles, examples, radius)
+    _warn_of_few(scored, config.scoring.expand)
+    leave_out = None if config.include_examples else at_examples
     hits = rank_hits(scored, particles, radius=radius, top=config.top, min_score=config.min_score, leave_out=leave_out)
     if len(hits) == 0:
         raise InputError(
@@ -107,6 +110,7 @@ def query(config: QueryRecipeConfig) -> str:
         models={store.key.model_name: store.key.model_hash},
         store_content=store.content_hash,
         left_out=hits.skipped,
+        joined_scores=hits.joined,
     )
     return _closing_line(config, found, hits, examples, negatives, _at(examples, particles, radius), radius)
 
@@ -187,6 +191,16 @@ def _warn_of_crops(names: list[str], infos: Mapping[str, TomogramInfo]) -> None:
         )
 
 
+def _warn_of_few(scored: Hits, wanted: int) -> None:
+    """Fewer hits could join than were asked for: the last ones are hardly of the class."""
+    few = [name for name, joined in scored.joined.items() if len(joined) < wanted]
+    if few:
+        _log.warning(
+            "--expand %d: no more than %s had a score above 0, so what joined may not be of the class; take fewer",
+            wanted, ", ".join(f"{len(scored.joined[name])} of {name}" for name in few),
+        )  # fmt: skip
+
+
 def _typical_radius(particles: Particles, box_angstrom: float) -> float:
     """A: radius of the sphere of the median particle's volume; an eighth of the box where volumes are unknown."""
     volumes = particles.column("volume", np.nan).astype(np.float64)
@@ -217,6 +231,13 @@ def _closing_line(
     asked = f"{len(examples)} examples" + (f" and {len(negatives)} negatives" if len(negatives) else "")
     missed = int((~on_particle).sum())
     asked += f" ({missed} with no particle of the store within {radius:.0f} A)" if missed else ""
+    if hits.joined:
+        joined = (
+            f"{len(scores)} hits of first-pass score {scores[0]:.2f} to {scores[-1]:.2f} joined {name}"
+            for name, scores in hits.joined.items()
+            if scores
+        )
+        asked += f"; {', '.join(joined) or 'no hit joined'}"
     line = (
         f"{len(found)} hits ({_counts(hits.labels.tolist())}) in {len(set(tomograms))} tomograms ({_counts(tomograms)})"
     )

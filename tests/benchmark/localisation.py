@@ -91,7 +91,7 @@ def shapes(models: list[Path], weights: str) -> list[dict[str, str]]:
 
 def _maps(model: Path, weights: str) -> dict[str, np.ndarray]:
     loaded = load_voxel_model(weights)
-    cache = model / f"maps_{loaded.model_hash}.npz"
+    cache = model / f"maps_and_classes_{loaded.model_hash}.npz"
     if not cache.exists():
         assert isinstance(loaded.module, VoxelNetwork)
         volume = prepare(read_tomogram(model / "reconstruction.mrc"), loaded.card.input).tomogram.data

@@ -29,6 +29,7 @@ from cryoembed.config import load_config
 from cryoembed.errors import InputError
 from cryoembed.evaluate.table import as_text
 from cryoembed.io.atomic import replacing
+from cryoembed.mining.query import QueryConfig
 from cryoembed.models.checkpoint import find_weights, load_weights
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.pretrain import PretrainConfig
@@ -142,7 +143,7 @@ def validation_sets(folder: Path, structures: Path, *, models: int) -> dict[str,
 
 def scores(weights: str, sets: Sets, out: Path, *, copies: int = 4) -> dict[str, str]:
     """F1 and AP by SNR as they are printed; kept in ``out`` by network, boxes and copies."""
-    boxes_hash = 0
+    boxes_hash = zlib.crc32(f"{EXAMPLES} {DRAWS} {QueryConfig()}".encode())
     for boxes, _ in sets.values():
         boxes_hash = zlib.crc32(boxes.data, boxes_hash)
     name = f"{load_weights(find_weights(weights)).model_hash}_{boxes_hash:08x}_{copies}.json"

@@ -63,7 +63,11 @@ def test_a_verdict_needs_two_standard_deviations() -> None:
     assert verdict("right", "wrong") == verdict("right", "half") == "agrees"
     assert verdict("wrong", "right") == verdict("right", "wrong", equal=True) == "DISAGREES"
     assert verdict("half", "half") == "undecided"
-    assert verdict("half", "half", equal=True) == "agrees"
+    assert verdict("half", "half", equal=True) == verdict("right", "right", equal=True) == "agrees"
+    nearly = np.where(np.arange(40) < 38, right, wrong)
+    results["nearly", VIEWS[0]] = {"k-NN": nearly}
+    cells["nearly"] = Cell("nearly", VIEWS[0], "k-NN")
+    assert verdict("right", "nearly", equal=True) == "undecided"  # too few boxes to tell .95 from 1
     assert verdict("right", "wrong", group="200-600") == "-"
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cryoembed.errors import InputError
 from cryoembed.models.checkpoint import load_weights
 from tests.benchmark import options
 from tests.benchmark.few_shot import BACKGROUND
 from tests.benchmark.options import EVALUATED, ROWS, Run, line
+from tests.benchmark.trained import trained
 
 TINY = (
     "network.backbone={width: 4, blocks: [1], stem_kernel: 3, stem_stride: 2}",
@@ -85,3 +88,20 @@ def test_time_of_a_killed_run_is_not_passed_off_as_known(tmp_path: Path) -> None
     assert line("base", boxes, run)["CPU s"] != "?"
     (run.folder / "base" / "cpu_s.json").unlink()
     assert line("base", boxes, run)["CPU s"] == "?"
+
+
+def test_settings_that_are_refused_cost_no_known_time_and_a_changed_start_is_noticed(tmp_path: Path) -> None:
+    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets()
+    seconds = line("base", boxes, run)["CPU s"]
+    with pytest.raises(InputError):
+        line("base", boxes, Run(tmp_path, tmp_path, settings=(*TINY, "data.phantoms=5")))
+    assert line("base", boxes, run)["CPU s"] == seconds
+    after = run.config("base").model_copy(
+        update={"weights": str(run.folder / "base" / "weights.safetensors"), "out": tmp_path / "after"}
+    )
+    trained(after)
+    trained(after)
+    trained(run.config("no-clean"))
+    shutil.copy(run.folder / "no-clean" / "weights.safetensors", run.folder / "base" / "weights.safetensors")
+    with pytest.raises(SystemExit, match="other weights"):
+        trained(after)

@@ -98,21 +98,34 @@ def test_best_hits_that_join_help_a_common_class_and_drown_a_rare_one() -> None:
         assert np.mean(gains) > 0.05 if better else np.mean(gains) < -0.05
 
 
-def test_rows_join_the_class_they_are_likest_to_and_examples_do_not_join_themselves() -> None:
+def test_rows_join_the_class_they_are_likest_to_and_those_shown_do_not() -> None:
     vectors, classes, _ = blobs([10, 10], spread=0.1)
     examples, labels, config = vectors[[0, 10]], ["a", "b"], QueryConfig(space="raw", expand=4)
     reference = build_reference(examples, labels, fit_space([vectors], kind="raw"), config)
-    parts = [vectors[:5], vectors[5:5], vectors[5:]]  # the examples' own rows among them
-    found = expand_reference(reference, parts, config)
+    shown = np.isin(np.arange(20), [0, 10])
+    parts = [vectors[:5], vectors[5:5], vectors[5:]]
+    found = expand_reference(reference, parts, config, shown=shown)
     for index in (0, 1):
         members = vectors[classes == index]
         nearest = np.argsort(-members @ members[0])[:5]  # the example, and four more
         np.testing.assert_allclose(found.prototypes[index], unit(members[nearest].mean(0, keepdims=True)), atol=1e-5)
-    whole = expand_reference(reference, [vectors], config)
+        np.testing.assert_allclose(found.joined[index], (members @ members[0])[nearest[1:]], atol=1e-5)
+    whole = expand_reference(reference, [vectors], config, shown=shown)
     np.testing.assert_allclose(np.concatenate(found.prototypes), np.concatenate(whole.prototypes), atol=1e-6)
-    unasked = build_reference(vectors[:1], ["a"], fit_space([vectors], kind="raw"), config)
-    few = expand_reference(unasked, [vectors[:1]], config)
-    np.testing.assert_allclose(few.prototypes[0], vectors[:1], atol=1e-6)  # nothing else there
+    none = expand_reference(reference, [vectors], config, shown=np.ones(20, dtype=bool))
+    assert [len(scores) for scores in none.joined] == [0, 0]
+    np.testing.assert_allclose(np.concatenate(none.prototypes), examples, atol=1e-6)
+
+
+def test_neither_strangers_nor_what_is_like_a_negative_join() -> None:
+    vectors, classes, directions = blobs([4, 4, 4], spread=0.05)
+    config = QueryConfig(space="raw", expand=20)
+    hits = score_by_examples(vectors, vectors[0], ["a"], config, negatives=directions[1:2])
+    assert 4 <= len(hits.joined["a"]) < 12
+    assert min(hits.joined["a"]) > 0
+    assert (classes[hits.rows[:4]] == 0).all()
+    scores = _score_of_rows(hits, 12)
+    assert scores[classes == 0].min() > 0.5 > 0.1 > scores[classes == 1].max()
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,24 @@ def test_negatives_sink(toy: Toy, tmp_path: Path) -> None:
 def _margin(hits: Particles, truth: np.ndarray) -> float:
     scores = hits.column("score", 0)
     return float(scores[truth == "cube"].mean() - scores[truth == "cross"].mean())
+
+
+def test_hits_that_joined_are_told_of_and_examples_are_not_among_them(
+    toy: Toy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    negatives = _examples(toy, tmp_path / "negatives.csv", ("cross",))
+    examples = _examples(toy, tmp_path / "examples.csv", ("cube",))
+    line, hits = _run(toy, tmp_path, examples=examples, negatives=negatives, scoring={"expand": 5})
+    assert "; 5 hits of first-pass score 0." in line
+    assert "joined cube" in line
+    assert len(json.loads((tmp_path / "hits.csv.json").read_text())["joined_scores"]["cube"]) == 5
+    cubes = int((toy.truth.labels == "cube").sum())
+    assert (_truth_of(toy, hits)[:cubes] == "cube").all()
+    assert not caplog.records
+    line, hits = _run(toy, tmp_path, examples=examples, negatives=negatives, scoring={"expand": 1000})
+    assert f"{cubes - 3} hits of first-pass score" in line  # three are examples, and no cross is like a cube
+    assert f"no more than {cubes - 3} of cube" in caplog.text
+    assert (_truth_of(toy, hits)[:cubes] == "cube").all()
 
 
 def test_an_example_away_from_every_particle_is_embedded_where_it_lies(toy: Toy, tmp_path: Path) -> None:
