@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cryoembed.evaluate.distance import near, score_distance
+from cryoembed.evaluate.table import as_text
 from cryoembed.geometry import Triple
 from cryoembed.io import read_particles, read_tomogram, write_particles
 from cryoembed.mining.query import QueryConfig
@@ -34,6 +36,7 @@ LABELS = "00254_ribosome_pseudolabels_y_below_180.csv"
 VOLUMES: dict[str, Triple] = {"00254_20A_full": (5.0, 5.0, 5.0), "00254_10A_crop": (720.0, 960.0, 960.0)}
 LABELLED_Y_BELOW = 180 * 20.0 + 5.0  # A in the parent frame; the binned volume's origin is 5 A
 EXAMPLES = 5
+JOINING = (0, 20, 80)
 RADIUS = 130.0  # A, half a ribosome
 
 
@@ -50,14 +53,16 @@ def labels_in(folder: Path, volume: Tomogram) -> Particles:
     return labels.select(volume.contains(labels.positions_zyx))
 
 
-def choose_examples(labels: Particles, volume: Tomogram, generator: np.random.Generator | None = None) -> Particles:
+def choose_examples(
+    labels: Particles, volume: Tomogram, generator: np.random.Generator | None = None, *, count: int = EXAMPLES
+) -> Particles:
     """The likeliest ribosomes, or any likely ones where a generator draws, far enough inside for a whole box."""
     likely = labels.select(labels.labels == "likely").sorted_by_score()
     inside = volume.to_voxel(likely.positions_zyx) * volume.voxel_size
     margin = 160.0
     kept = np.all((inside > margin) & (inside < np.asarray(volume.size_angstrom) - margin), axis=1)
     rows = np.flatnonzero(kept)
-    chosen = rows[:EXAMPLES] if generator is None else generator.choice(rows, EXAMPLES, replace=False)
+    chosen = rows[:count] if generator is None else generator.choice(rows, count, replace=False)
     return likely.select(chosen).with_columns(label="ribosome")
 
 
@@ -113,6 +118,23 @@ def run(folder: Path, name: str, origin: Triple, out: Path, expand: int) -> dict
     return figures
 
 
+def drawn(folder: Path, name: str, out: Path, draws: int) -> list[dict[str, str]]:
+    """Any likely ribosomes as examples, few or more, alone or with hits that join: mean and s.d. over the draws."""
+    volume = read_tomogram(folder / f"{name}.mrc", origin=VOLUMES[name])
+    labels, rows = labels_in(folder, volume), []
+    for count, expand in product((1, EXAMPLES), JOINING):
+        row = {"examples": str(count), "hits that join": str(expand)}
+        found = []
+        for seed in range(draws):
+            examples = choose_examples(labels, volume, np.random.default_rng(seed), count=count)
+            found.append(ask(out / f"{name}_store", examples, labels, out / f"{name}_drawn", expand=expand)[1])
+        for figure in ("average precision", "recall of likely"):
+            values = [float(str(one[figure])) for one in found]
+            row[figure] = f"{np.mean(values):.3f} ± {np.std(values):.3f}"
+        rows.append(row)
+    return rows
+
+
 def _picture(out: Path, volume: Tomogram, hits: Particles, likely: Particles, figures: dict[str, object]) -> None:
     denoised = read_tomogram(out / "denoised" / f"{volume.name}_denoised.mrc", origin=volume.origin)
     panels = {"raw": volume, "denoised, with hits": denoised, "denoised, with pseudo-labels": denoised}
@@ -136,6 +158,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/emp10499"))
     parser.add_argument("--volume", choices=[*VOLUMES], help="only this one")
     parser.add_argument("--expand", type=int, default=0, help="of `query`: best hits that join the examples")
+    parser.add_argument("--draws", type=int, default=0, help="of examples, for a table with and without joining hits")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     names = [arguments.volume] if arguments.volume else list(VOLUMES)
@@ -145,6 +168,8 @@ def main() -> None:
         print(f"\n{name}")
         for key, value in figures.items():
             print(f"  {key:42s} {value}")
+        if arguments.draws:
+            print(as_text(drawn(arguments.folder, name, arguments.out, arguments.draws)))
 
 
 if __name__ == "__main__":
