@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--weights", default="voxel_small")
     parser.add_argument("--beta", type=float, default=InstanceConfig().beta)
     parser.add_argument("--shape-weight", type=float, default=InstanceConfig().shape_weight)
+    parser.add_argument("--seed-distance", type=float, default=InstanceConfig().seed_distance_vox, help="voxels")
     parser.add_argument("--no-multicut", action="store_true")
     arguments = parser.parse_args()
     models = {snr: dataset(arguments.out, snr) for snr in SNRS}
@@ -118,7 +119,7 @@ def main() -> None:
     for threshold in THRESHOLDS:
         settings = InstanceConfig(
             foreground_threshold=threshold, beta=arguments.beta, shape_weight=arguments.shape_weight,
-            use_multicut=not arguments.no_multicut,
+            seed_distance_vox=arguments.seed_distance, use_multicut=not arguments.no_multicut,
         )  # fmt: skip
         scores = {snr: evaluate(models[snr], settings, arguments.weights) for snr in SNRS}
         cells = {f"SNR {snr:g}": "{:.2f} {:.2f} {:.3f}".format(*score) for snr, score in scores.items()}
