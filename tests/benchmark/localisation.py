@@ -25,7 +25,7 @@ from cryoembed.instances.segment import segment_instances
 from cryoembed.io import read_particles, read_tomogram
 from cryoembed.io.atomic import replacing
 from cryoembed.models.dense_simsiam import VoxelNetwork
-from cryoembed.particles import Particles, is_particle
+from cryoembed.particles import Particles, is_molecule, is_particle
 from cryoembed.preprocess.prepare import prepare
 from cryoembed.recipes.find_instances import INSTANCE_MAPS, load_voxel_model
 from cryoembed.recipes.simulate import SimulateConfig, simulate
@@ -77,7 +77,7 @@ def shapes(models: list[Path], weights: str) -> list[dict[str, str]]:
         seen += [maps["classes"] == number for number in range(len(SEMANTIC_CLASSES)) if "classes" in maps]
         instances = read_tomogram(model / "occupancy_mask.mrc").data.astype(np.int64)
         truth = read_particles(model / "particles.parquet")
-        truth = truth.select(is_particle(truth.labels))
+        truth = truth.select(is_molecule(truth.labels))
         for label, instance in zip(truth.labels, truth.column("instance", 0).astype(np.int64), strict=True):
             voxels = instances == instance
             shape = re.sub(r"_\d+kda.*", "", str(label))
@@ -95,7 +95,7 @@ def _maps(model: Path, weights: str) -> dict[str, np.ndarray]:
     if not cache.exists():
         assert isinstance(loaded.module, VoxelNetwork)
         volume = prepare(read_tomogram(model / "reconstruction.mrc"), loaded.card.input).tomogram.data
-        semantic = [name for name in loaded.module.config.heads if name == "semantic"]
+        semantic = ("semantic",) if "semantic" in loaded.module.config.heads else ()
         maps = predict_volume(loaded.module, volume, outputs=(*INSTANCE_MAPS, *semantic))
         if semantic:
             maps["classes"] = maps.pop("semantic").argmax(axis=0).astype(np.uint8)

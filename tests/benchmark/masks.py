@@ -144,10 +144,10 @@ def truth(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fingerprint(samples: Sequence[Sample]) -> int:
-    """Of all that is embedded: another finder, its settings or other tomograms give another."""
+    """Of all that is embedded and named: another finder, its settings or other tomograms give another."""
     found = 0
     for one in samples:
-        for array in (*one.images.values(), *one.instances.values(), one.centres_vox, one.ids):
+        for array in (*one.images.values(), *one.instances.values(), one.centres_vox, one.ids, one.labels):
             found = zlib.crc32(np.ascontiguousarray(array), found)
     return found
 
