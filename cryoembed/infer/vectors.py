@@ -104,10 +104,12 @@ def _network(model: SubtomogramEncoder, trial: Tensor, device: torch.device, dty
     trial = trial.to(device)
     reference = copy.deepcopy(model).to(device).eval().embed(trial)
     network = fold_batchnorm(model).to(device)
-    network.backbone.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    for part in network.fast_parts:
+        part.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     if dtype == torch.bfloat16:
         fast = copy.deepcopy(network)
-        fast.backbone.to(dtype)  # pooling and projector stay in float32
+        for part in fast.fast_parts:  # pooling and projector stay in float32
+            part.to(dtype)
         if agrees(fast.embed(trial.to(dtype)).T.cpu().numpy(), reference.T.cpu().numpy()):
             return fast
         log.warning("self-check: bf16 disagrees with float32 on the first boxes; embedding in float32")

@@ -80,18 +80,22 @@ class SubtomogramNetworkConfig(SubtomogramEncoderConfig):
 
     kind: Literal["simsiam"] = "simsiam"
     backbone: BackboneConfig | None = Field(BackboneConfig(width=64, stem_stride=2), description="null: shells alone")
+    fovea: BackboneConfig | None = Field(None, description="a second backbone, of the middle of the box alone")
+    fovea_vox: int = Field(16, ge=8, description="edge of that middle")
     shells: ShellConfig | None = Field(None, description="rotation-invariant features beside the backbone's")
 
     @model_validator(mode="after")
     def _something_to_pool(self) -> SubtomogramNetworkConfig:
         if self.backbone is None and self.shells is None:
             raise ValueError("a subtomogram network needs a backbone, shells or both")
+        if self.fovea is not None and (self.backbone is None or self.fovea_vox > self.box_vox):
+            raise ValueError(f"a fovea of {self.fovea_vox} voxels needs a backbone beside it, and a box as large")
         return self
 
     @property
     def pooled_channels(self) -> int:
         """Numbers per box that the projector reads."""
-        convolved = self.backbone.channels[-1] if self.backbone else 0
+        convolved = sum(part.channels[-1] for part in (self.backbone, self.fovea) if part)
         return convolved + (self.shells.hidden if self.shells else 0)
 
 

@@ -14,13 +14,18 @@ from cryoembed.models.config import SubtomogramEncoderConfig
 class SubtomogramEncoder(nn.Module):
     """Base of the networks that `infer.vectors` runs.
 
-    ``backbone`` is the part that may be folded, laid out otherwise or cast to bf16; pooling and ``projector`` stay in
-    float32. A network sets both and says how it pools.
+    ``backbone`` is the part that may be folded, laid out otherwise or cast to bf16 (`fast_parts`); pooling and
+    ``projector`` stay in float32. A network sets both and says how it pools.
     """
 
     config: SubtomogramEncoderConfig
     backbone: nn.Module
     projector: nn.Module
+
+    @property
+    def fast_parts(self) -> list[nn.Module]:
+        """The parts that inference may lay out otherwise or cast, in place."""
+        return [self.backbone]
 
     def pool(self, x: Float[Tensor, "b 1 z y x"]) -> Float[Tensor, "b c"]:
         """Return the float32 mean of the backbone's features over the box."""

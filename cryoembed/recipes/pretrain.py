@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from cryoembed.errors import InputError
 from cryoembed.models.build import Network, build
@@ -19,9 +21,13 @@ from cryoembed.recipes.training_data import training_files, training_summary
 from cryoembed.recipes.training_run import finish, run_training
 from cryoembed.training.objectives.contrastive import Contrastive, Refinement, SimCLR
 from cryoembed.training.objectives.masked_autoencoder import Reconstruction
+from cryoembed.training.objectives.shapes import shape_descriptors
 from cryoembed.training.objectives.siamese import DenseSimSiam, SimSiam
+from cryoembed.views.pool import SubtomogramConfig, SubtomogramPool, clean_boxes
 
 __all__ = ["PretrainConfig", "pretrain"]
+
+_TURNS = 3  # orientations that a class's shape is measured in
 
 
 def pretrain(config: PretrainConfig) -> str:
@@ -38,13 +44,13 @@ def pretrain(config: PretrainConfig) -> str:
     torch.manual_seed(config.train.seed)
     network = build(config.network)
     origin = _start(network, config)
-    with drawing(config, config.out) as draw:
-        result = run_training(_objective(network, config), draw, config, config.train, config.out)
+    with drawing(config, config.out) as (draw, pool):
+        result = run_training(_objective(network, config, pool), draw, config, config.train, config.out)
     card = ModelCard(
         name=config.name,
         network=config.network,
         input=config.input,
-        description=f"{config.method}{' with proxies' if config.proxies else ''}, seed {config.train.seed}{origin}",
+        description=f"{config.method}{_beside(config)}, seed {config.train.seed}{origin}",
         training_data=training_summary(config.data, config.dataset, config.stream, config.structures)
         + _real_summary(config),
         recipe="pretrain",
@@ -53,7 +59,7 @@ def pretrain(config: PretrainConfig) -> str:
     return finish(result, network, config, config.train, config.out, card, half=config.half, inputs=inputs)
 
 
-def _objective(network: Network, config: PretrainConfig) -> torch.nn.Module:
+def _objective(network: Network, config: PretrainConfig, pool: SubtomogramPool | None) -> torch.nn.Module:
     """A new method gets its case here, and in `pretrain_data` one for its batches."""
     if isinstance(network, VoxelNetwork):
         return DenseSimSiam(network)
@@ -71,7 +77,30 @@ def _objective(network: Network, config: PretrainConfig) -> torch.nn.Module:
             return Refinement(network, margin=config.margin, temperature=config.temperature, real_weight=real_weight)
         case _:
             classes = class_count(config) if config.proxies else 0
-            return Contrastive(network, temperature=config.temperature, real_weight=real_weight, classes=classes)
+            return Contrastive(
+                network,
+                temperature=config.temperature,
+                real_weight=real_weight,
+                classes=classes,
+                shapes=_shapes(pool, config),
+                shape_weight=config.shape_weight,
+            )
+
+
+def _shapes(pool: SubtomogramPool | None, config: PretrainConfig) -> Tensor | None:
+    """What the classes look like, the same for the same settings."""
+    if not config.shape_dims:
+        return None
+    assert pool is not None  # the config's check, as below
+    assert isinstance(config.data, SubtomogramConfig)
+    generator = np.random.default_rng([config.data.seed, 4])
+    return shape_descriptors(clean_boxes(pool, config.data, generator, turns=_TURNS), config.shape_dims)
+
+
+def _beside(config: PretrainConfig) -> str:
+    """What the card says of the loss besides its pairs."""
+    parts = ["proxies"] * config.proxies + [f"{config.shape_dims} shape descriptors"] * bool(config.shape_dims)
+    return f" with {' and '.join(parts)}" if parts else ""
 
 
 def _start(network: Network, config: PretrainConfig) -> str:

@@ -66,6 +66,10 @@ class PretrainConfig(Config):
     min_overlap: float = Field(0.5, gt=0, le=1, description="share of a window that the other shows, too")
     temperature: float = Field(0.1, gt=0, description="contrastive, simclr, and real boxes")
     proxies: bool = Field(False, description="a learnt vector per class beside the pairs of a batch (contrastive)")
+    shape_dims: int = Field(
+        0, ge=0, description="numbers per class that say what its clean density is like, learnt beside (contrastive)"
+    )
+    shape_weight: float = Field(5.0, gt=0, description="of their squared error, 1 each at the start")
     mask_ratio: float = Field(0.75, gt=0, lt=1, description="share of patches hidden from the encoder (mae)")
     normalised_target: bool = Field(False, description="patches to predict have mean 0 and s.d. 1 each (mae)")
     margin: float = Field(1.0, gt=0, lt=2, description="distance of other classes on the unit sphere (refine)")
@@ -142,6 +146,11 @@ class PretrainConfig(Config):
             )
         if self.method in ("contrastive", "simclr") and self.batch > data.phantoms + len(self.structures):
             raise ValueError(f"batch {self.batch} asks for more classes than there are; raise data.phantoms")
+        if self.shape_dims and (self.method != "contrastive" or data.refresh_every or self.shape_dims > data.phantoms):
+            raise ValueError(
+                "shape_dims serves contrastive, whose classes stay, and is at most the number of phantoms: leave it out, "
+                "or data.refresh_every"
+            )
         if self.proxies and (self.method != "contrastive" or data.refresh_every):
             raise ValueError("proxies serve contrastive, whose classes stay: leave out proxies or data.refresh_every")
         mask = self.network.mask

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,16 +46,23 @@ def class_count(config: PretrainConfig) -> int:
     return config.data.phantoms + len(structures) + len(NUISANCES)
 
 
+class Drawing(NamedTuple):
+    """What draws batches, and what the first batch of boxes is made of (None where windows are drawn)."""
+
+    draw: Draw
+    pool: SubtomogramPool | None
+
+
 @contextmanager
-def drawing(config: PretrainConfig, out: Path) -> Iterator[Draw]:
+def drawing(config: PretrainConfig, out: Path) -> Iterator[Drawing]:
     """Yield what draws batches; end the processes that make data ahead and remove prepared tomograms afterwards."""
     with _real_volumes(config, out) as real:
         if isinstance(config.data, SceneConfig):
             with _windows(config.data, config, real) as draw:
-                yield draw
+                yield Drawing(draw, None)
         else:
             with _boxes(config.data, config) as pool:
-                yield _box_draw(config.data, config, pool.at, real)
+                yield Drawing(_box_draw(config.data, config, pool.at, real), pool.at(0))
 
 
 @contextmanager

@@ -49,6 +49,8 @@ def check_stream(data: SceneConfig, stream: DatasetConfig | None, dataset: Path 
     if dataset is not None and (stream is not None or data.refresh_every):
         raise ValueError("dataset is a fixed set of scenes: leave out stream and data.refresh_every, or dataset")
     if stream is None:
+        if data.packed_share:
+            raise ValueError("data.packed_share is of the scenes of a stream: give one, or leave it out")
         return
     check_crops_fit(data, stream)
 
@@ -67,9 +69,12 @@ def training_summary(
     real = f"; structures of the training split: {', '.join(named)}" if named else ""
     if stream is None:
         return data.summary + real
+    packed = (
+        f"{data.packed_share:.0%} of them phantoms alone" if isinstance(data, SceneConfig) and data.packed_share else ""
+    )
     return (
         f"endless simulated samples of {stream.shape} voxels of {stream.voxel_size:g} A (settings "
-        f"{settings_digest(stream)}), a new one every {refresh_every(data)} batches{real}"
+        f"{settings_digest(stream)}), a new one every {refresh_every(data)} batches{packed and ', ' + packed}{real}"
     )
 
 

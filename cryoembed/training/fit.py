@@ -16,6 +16,7 @@ from torch import nn
 
 from cryoembed.errors import InputError
 from cryoembed.training import memory, numerics, processes, state
+from cryoembed.training.allocator import keep_freed_memory
 from cryoembed.training.average import WeightAverage
 from cryoembed.training.config import TrainConfig
 from cryoembed.training.draws import Batch, Draw, batches_ahead
@@ -119,6 +120,8 @@ def _fit(
         return result
 
 
+_ROOM_TO_KEEP = 4  # times what a step needs must be free before freed memory is kept
+
 # the same gradients, only later or elsewhere
 NOT_SHAPING = {"device", "workers", "composers", "checkpoint_every", "log_every", "checkpoint_gradients"}
 
@@ -200,6 +203,8 @@ def _check_memory(
     expected, room = needed(), memory.free_memory(fabric.device, sharing=sharing)
     if expected.total > room:
         memory.check_memory(expected, room, recomputed=recomputed())
+    if fabric.device.type == "cpu" and _ROOM_TO_KEEP * expected.total < room:
+        keep_freed_memory()
     if fabric.is_global_zero:
         logger.info(
             "training in %s; a step needs about %.2g GB, %.2g GB are free",

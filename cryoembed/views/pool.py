@@ -172,6 +172,17 @@ class RollingPool:
         self._phantoms.__exit__()
 
 
+def clean_boxes(
+    pool: SubtomogramPool, config: SubtomogramConfig, generator: np.random.Generator, *, turns: int
+) -> Tensor:
+    """(turns, templates, box, box, box) densities alone and centred, in random orientations."""
+
+    def turned() -> Tensor:
+        return torch.stack([_centred(render(one, generator, np.zeros(3)), config.box_vox) for one in pool.templates])
+
+    return torch.stack([turned() for _ in range(turns)])
+
+
 def _pool_of(
     templates: Sequence[FineTemplate], config: SubtomogramConfig, generator: np.random.Generator
 ) -> SubtomogramPool:

@@ -48,6 +48,9 @@ class SceneConfig(Config):
     balanced_share: float = Field(
         0.0, ge=0, le=1, description="of the crops: centred near a voxel of a class drawn from those that a scene has"
     )
+    packed_share: float = Field(
+        0.0, ge=0, lt=1, description="of the scenes of a stream: packed from species above instead, no filaments near"
+    )
     imaging: ImagingRanges = ImagingRanges()
     seed: int = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from math import floor
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +14,7 @@ from cryoembed.simulate.dataset import DatasetConfig, shared_templates, simulate
 from cryoembed.simulate.density.template import Template
 from cryoembed.views.rolling import Rolling, one_thread
 from cryoembed.views.scene_crops import Crops
-from cryoembed.views.scenes import CleanScene, SceneConfig, scene_of
+from cryoembed.views.scenes import CleanScene, SceneConfig, numbered_scene, scene_of
 from cryoembed.views.structures import check_sample
 
 EVERY = 64  # items between two new scenes; making one takes as long as imaging some 30 crops of 64^3
@@ -97,7 +98,13 @@ def check_crops_fit(crops: SceneConfig, sample: DatasetConfig) -> None:
 
 
 def simulated_scene(crops: SceneConfig, sample: DatasetConfig, index: int) -> CleanScene:
-    """The sample of model ``index``, ready for cropping: a function of the settings and its number only."""
+    """The sample of model ``index``, ready for cropping: a function of the settings and its number only.
+
+    ``crops.packed_share`` of the scenes, evenly spread, are packed from phantoms instead, as they are without a stream:
+    particles on their own, some of them thin, where nothing else is thin.
+    """
+    if floor((index + 1) * crops.packed_share) > floor(index * crops.packed_share):
+        return numbered_scene(crops, (), index)
     key = sample.model_dump_json()
     if key not in _species:
         _species.clear()

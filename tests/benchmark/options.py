@@ -77,6 +77,9 @@ ROWS = {
     ),
     "long": Row("twice the steps", ("train.steps=800", "train.warmup_steps=80")),
     "convolutions": Row("no shells", ("network.shells=null",)),
+    "fovea": Row("a second backbone, of the middle of the box", ("network.fovea={width: 16}",)),
+    "shape": Row("vectors learn what the clean density is like, too", ("shape_dims=48",)),
+    "fovea-shape": Row("both", ("network.fovea={width: 16}", "shape_dims=48")),
     "shells": Row("shells alone", ("network.backbone=null",)),
     "vit": Row(
         "vision transformer from random weights",  # configs/pretrain_mae_contrastive_small.yaml

@@ -6,8 +6,8 @@ from jaxtyping import TypeCheckError, jaxtyped
 
 from cryoembed.models.backbone import Backbone
 from cryoembed.models.build import build
-from cryoembed.models.config import BackboneConfig, SubtomogramNetworkConfig
-from cryoembed.models.simsiam import SubtomogramNetwork
+from cryoembed.models.config import BackboneConfig, ShellConfig, SubtomogramNetworkConfig
+from cryoembed.models.simsiam import SubtomogramNetwork, standardised
 
 TINY = SubtomogramNetworkConfig(backbone=BackboneConfig(width=4, stem_stride=2), embedding_dim=16, box_vox=32)
 
@@ -42,6 +42,47 @@ def test_stages_on_small_maps_run_in_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         backbone(torch.randn(2, 1, 32, 32, 32))  # stages give 16, 8, 4 and 2 voxels a side
     assert seen == {0: torch.bfloat16, 1: torch.bfloat16, 2: torch.float32, 3: torch.float32}
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_stem_computes_in_float32_and_gives_the_format_of_the_rest(stride: int) -> None:
+    stem = Backbone(BackboneConfig(width=4, stem_stride=stride)).stem[0]
+    x = torch.randn(2, 1, 16, 16, 16)
+    exact = torch.nn.functional.conv3d(x, stem.weight, stride=stride, padding=3)
+    torch.testing.assert_close(stem(x), exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        autocast = stem(x)
+    assert autocast.dtype == torch.bfloat16
+    torch.testing.assert_close(autocast, exact.bfloat16())  # rounded once, at the end
+    cast = stem.to(torch.bfloat16)(x.bfloat16())
+    assert cast.dtype == torch.bfloat16
+    torch.testing.assert_close(cast.float(), exact, atol=0.05, rtol=0.02)
+
+
+FOVEATED = SubtomogramNetworkConfig(
+    backbone=BackboneConfig(width=4, stem_stride=2),
+    fovea=BackboneConfig(width=4),
+    fovea_vox=12,
+    embedding_dim=16,
+    box_vox=32,
+)
+
+
+def test_the_fovea_sees_the_middle_of_the_box_and_nothing_else() -> None:
+    network = build(FOVEATED).eval()
+    seen = {}
+    network.fovea.register_forward_hook(lambda _module, inputs, _output: seen.update(box=inputs[0]))
+    x = torch.randn(1, 1, 32, 32, 32)
+    network.pool(x)
+    assert seen["box"].shape == (1, 1, 12, 12, 12)
+    torch.testing.assert_close(seen["box"][0, 0, 6, 6, 6], standardised(x)[0, 0, 16, 16, 16])  # centre on centre
+
+
+def test_a_fovea_needs_a_backbone_and_fits_into_the_box() -> None:
+    with pytest.raises(ValueError, match="fovea of 40 voxels"):
+        SubtomogramNetworkConfig(fovea=BackboneConfig(), fovea_vox=40, box_vox=32)
+    with pytest.raises(ValueError, match="needs a backbone"):
+        SubtomogramNetworkConfig(backbone=None, shells=ShellConfig(), fovea=BackboneConfig())
 
 
 def test_a_network_cast_to_bf16_runs_without_autocast() -> None:

@@ -365,10 +365,10 @@ def with_real(name: str, folder: Path, *more: str) -> PretrainConfig:
 )
 def test_real_views_join_batches_and_leave_the_simulated_ones_as_they_were(tmp_path, name, extra, simulated, real):
     config = with_real(name, tmp_path, *extra)
-    with drawing(config, tmp_path / "run") as draw:
+    with drawing(config, tmp_path / "run") as (draw, _):
         batch, again, other = (draw(np.random.default_rng(seed), 0) for seed in (1, 1, 2))
     assert not list((tmp_path / "run").glob(".scratch*"))
-    with drawing(tiny(name, tmp_path / "run", *extra), tmp_path / "run") as draw:
+    with drawing(tiny(name, tmp_path / "run", *extra), tmp_path / "run") as (draw, _):
         without = draw(np.random.default_rng(1), 0)
     assert all(torch.equal(batch[key], again[key]) for key in batch)
     assert not torch.equal(batch[real], other[real])

@@ -24,6 +24,7 @@ from cryoembed.training.objectives import siamese
 from cryoembed.training.objectives.contrastive import Contrastive, Refinement, SimCLR
 from cryoembed.training.objectives.heads import Frozen, Heads
 from cryoembed.training.objectives.recall import RecallTally
+from cryoembed.training.objectives.shapes import shape_descriptors
 from cryoembed.training.objectives.siamese import DenseSimSiam, SimSiam
 
 VOXEL = VoxelNetworkConfig(
@@ -126,6 +127,41 @@ def test_proxies_turn_to_their_classes_and_stay_out_of_the_weights(tmp_path: Pat
     torch.testing.assert_close(cosines.argmax(dim=1) // 2, batch["label"] // 2)
     assert result.metrics["proxy"] < 1.2  # of log 4 = 1.39 without learning
     assert "proxies" not in network.state_dict()
+
+
+def test_shapes_are_read_from_vectors_and_their_reader_stays_out_of_the_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build(SUBTOMOGRAM)
+    shapes = torch.tensor([[1.0, -1.0], [1.0, 1.0], [-1.0, 0.5]])  # the fourth class is of nothing: it has none
+    objective = Contrastive(network, temperature=0.1, shapes=shapes, shape_weight=20.0)
+    config = TrainConfig(steps=40, learning_rate=0.01, precision="fp32", device="cpu")
+    result = fit(objective, boxes, config, folder=tmp_path)
+    assert result.metrics["shape"] < 0.5  # 1 for a constant that is 0
+    assert not any("shape" in name for name in network.state_dict())
+    assert "shapes" not in objective.state_dict()  # made of the settings again
+
+
+def test_boxes_of_nothing_alone_have_no_shape_error() -> None:
+    network = build(SUBTOMOGRAM)
+    batch = boxes(np.random.default_rng(0))
+    batch["label"] = torch.full_like(batch["label"], 7)
+    terms = Contrastive(network, temperature=0.1, shapes=torch.ones(3, 2))(batch)
+    assert float(terms["shape"]) == 0
+    terms["loss"].backward()
+
+
+def test_shape_descriptors_are_of_the_class_not_of_its_orientation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.zeros(6, 16, 16, 16)
+    classes[:, 4:13, 4:13, 4:13] = torch.nn.functional.avg_pool3d(
+        torch.rand(6, 18, 18, 18, generator=generator) ** 8, 2
+    )
+    turned = torch.roll(torch.flip(classes, (2, 3)), (1, 1), (2, 3))  # half a turn that keeps index n // 2
+    one, other = shape_descriptors(torch.stack([classes]), 3), shape_descriptors(torch.stack([turned]), 3)
+    assert one.shape == (6, 3)
+    torch.testing.assert_close(one.square().mean(), torch.tensor(1.0))
+    torch.testing.assert_close(one @ one.T, other @ other.T, atol=1e-3, rtol=1e-3)  # components have no sign
+    assert torch.pdist(one).min() > 0.1
 
 
 @pytest.mark.parametrize(

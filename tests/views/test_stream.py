@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from cryoembed.errors import InputError
+from cryoembed.recipes.training_data import check_stream
+from cryoembed.semantic import SEMANTIC_CLASSES
 from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.views.scene_crops import TARGETS
 from cryoembed.views.scenes import SceneConfig
-from cryoembed.views.stream import SimulatedCrops
+from cryoembed.views.stream import SimulatedCrops, endless, simulated_scene
 
 SAMPLE = DatasetConfig(
     shape=(24, 24, 24), fresh_phantoms=2, mass_range_kda=(100, 300), counts=2, models=2, validation=1, vesicles=(0, 1)
 )
 CROPS = SceneConfig(scenes=2, refresh_every=3, crop_vox=16, margin_vox=2, seed=5)
+MEMBRANE = SEMANTIC_CLASSES.index("membrane")
 NAMES = {"input", "clean", *TARGETS}
 
 
@@ -71,3 +75,19 @@ def test_settings_that_do_not_fit_are_refused(tmp_path):
     held_back = SAMPLE.model_validate(SAMPLE.model_dump() | {"structures": [{"pdb": "4v94"}]})
     with pytest.raises(InputError, match="trainings may see train only"):
         SimulatedCrops(held_back, CROPS)
+
+
+def test_the_packed_share_of_scenes_is_of_phantoms_alone_and_evenly_spread():
+    alone = {"shape_zyx": (32, 32, 32), "species": 1, "vesicles": 0, "fiducials": 0, "mass_range_kda": (100, 150)}
+    crops = CROPS.model_copy(update={"packed_share": 0.34, "crowding": (0.1, 0.2), **alone})
+    membranes = endless(SAMPLE.model_copy(update={"shape": (32, 32, 32), "vesicles": (1, 1)}))
+    scenes = [simulated_scene(crops, membranes, index) for index in range(6)]
+    packed = [MEMBRANE not in scene.classes for scene in scenes]
+    assert packed == [False, False, True, False, False, True]
+    without = simulated_scene(CROPS, membranes, 1)
+    assert np.array_equal(scenes[1].density, without.density)  # the others are what they were
+
+
+def test_a_packed_share_without_a_stream_is_refused():
+    with pytest.raises(ValueError, match=r"packed_share is of the scenes of a stream"):
+        check_stream(CROPS.model_copy(update={"packed_share": 0.5}), None, None)

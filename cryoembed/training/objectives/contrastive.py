@@ -26,14 +26,30 @@ class Contrastive(nn.Module):
     classes
         Number of labels; > 0 adds a learnt proxy for each of them and the normalised softmax over all (Zhai & Wu 2019).
         Proxies serve training only.
+    shapes
+        (k, dims) what the first k classes look like (`shape_descriptors`); a linear layer learns to read it from the
+        vectors, so that what looks alike lies together, seen in training or not. The layer serves training only.
+    shape_weight
+        Of the mean squared error of that reading.
     """
 
+    shapes: Tensor | None
+
     def __init__(
-        self, network: SubtomogramEncoder, *, temperature: float, real_weight: float = 1.0, classes: int = 0
+        self,
+        network: SubtomogramEncoder,
+        *,
+        temperature: float,
+        real_weight: float = 1.0,
+        classes: int = 0,
+        shapes: Tensor | None = None,
+        shape_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.network = network
-        self.temperature, self.real_weight = temperature, real_weight
+        self.temperature, self.real_weight, self.shape_weight = temperature, real_weight, shape_weight
+        self.register_buffer("shapes", shapes, persistent=False)  # made of the settings, again when resumed
+        self.shape_reader = None if shapes is None else nn.Linear(network.config.embedding_dim, shapes.shape[1])
         directions = nn.functional.normalize(torch.randn(classes, network.config.embedding_dim), dim=1)
         self.proxies = nn.Parameter(PROXY_NORM * directions) if classes else None
 
@@ -46,8 +62,23 @@ class Contrastive(nn.Module):
             proxy = normalised_softmax(vectors, self.proxies, labels, temperature=self.temperature)
             parts = detached({"pairs": loss, "proxy": proxy})
             loss = loss + proxy
+        if self.shapes is not None:
+            shape = self._shape_error(vectors, labels)
+            parts |= detached({"shape": shape})
+            loss = loss + self.shape_weight * shape
         terms = _with_real(loss, real, temperature=self.temperature, weight=self.real_weight) | parts
         return {**terms, "embeddings": vectors.detach(), "purity": _purity(vectors, labels)}
+
+    def _shape_error(self, vectors: Tensor, labels: Tensor) -> Tensor:
+        """Mean squared error of the shapes read from vectors of length one; boxes of nothing have none."""
+        assert self.shapes is not None
+        assert self.shape_reader is not None
+        shaped = labels < len(self.shapes)
+        if not shaped.any():
+            return vectors.sum() * 0
+        unit = nn.functional.normalize(vectors[shaped].float(), dim=1)
+        read = self.shape_reader(unit * unit.shape[1] ** 0.5)  # entries of about 1, as linear layers expect
+        return nn.functional.mse_loss(read.float(), self.shapes[labels[shaped]])
 
 
 class Refinement(nn.Module):
