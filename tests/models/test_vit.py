@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from cryoembed.models.build import build
 from cryoembed.models.checkpoint import load_weights, read_card, save_weights
 from cryoembed.models.config import MaskedAutoencoderConfig, ModelCard, VitConfig
 from cryoembed.models.vit import MaskedAutoencoder, PatchTransformer, patchify, sine_positions
+from cryoembed.training.objectives.contrastive import Contrastive
 
 BLOCKS = VitConfig(width=12, depth=2, heads=2)
 TINY = MaskedAutoencoderConfig(
@@ -159,3 +161,19 @@ def test_shapes_in_signatures_are_true_and_checked(network: MaskedAutoencoder, b
     assert checked(network.backbone, boxes, VISIBLE).shape == (2, 2, 12)
     with pytest.raises(TypeCheckError):
         checked(network.backbone, boxes, VISIBLE.float())
+
+
+def test_the_transformer_learns_a_batch_by_heart() -> None:
+    """What it lacks in trainings of minutes is data: nothing in it stops it from learning."""
+    torch.manual_seed(0)
+    config = TINY.model_copy(update={"decoder": None, "projector": True, "embedding_dim": 16})
+    objective = Contrastive(build(config).train(), temperature=0.1)
+    batch = {"input": torch.randn(12, 1, 8, 8, 8), "label": torch.arange(4).repeat_interleave(3)}
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=0.003)
+    for _ in range(80):
+        optimizer.zero_grad()
+        terms = objective(batch)
+        terms["loss"].backward()
+        optimizer.step()
+    assert terms["purity"] == 1
+    assert terms["loss"].detach() < math.log(2) + 0.1  # the least that three boxes of a class can have
