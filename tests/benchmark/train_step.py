@@ -6,7 +6,8 @@
 optimizer and batch, interleaved in one process on one thread. Figures are medians of process CPU seconds, wall time
 beside them; the ratio is the median of the ratios of neighbours. Fractions are of a matrix product measured in the same
 run, FLOPs are counted by torch. "kept" is what the backward pass needs (activations), without and with
-checkpoint_gradients; `--peak NETWORK` measures one step's resident memory instead.
+checkpoint_gradients; `--peak NETWORK` measures the resident memory of a few steps instead. Freed memory stays with
+the process, as in the loop (both rows have it, so the ratio is without its gain); `--give-back` leaves glibc's ways.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from cryoembed.recipes.pretrain import PretrainConfig
 from cryoembed.recipes.train import TrainRecipeConfig
 from cryoembed.semantic import SEMANTIC_CLASSES
 from cryoembed.training import numerics
+from cryoembed.training.allocator import keep_freed_memory
 from cryoembed.training.objectives.contrastive import Contrastive
 from cryoembed.training.objectives.heads import Heads
 from tests.recipes.test_pretrain import CONFIGS
 
 Batch = dict[str, Tensor]
 NETWORKS = ("subtomogram", "voxel")
+PEAK_STEPS = 6
 
 
 def subtomogram_training(classes: int, views: int) -> tuple[nn.Module, Batch]:
@@ -170,12 +173,13 @@ def _plainly(network: nn.Module, boxes: Tensor) -> Tensor:
 
 
 def peak_of_step(network: str, *, recompute: bool) -> float:
-    """MB by which one step raises this process's largest resident size; for a fresh process."""
+    """MB by which steps raise this process's largest resident size; for a fresh process."""
     objective, batch = subtomogram_training(32, 4) if network == "subtomogram" else voxel_training(4, 64)
     objective.network.backbone.recompute = recompute  # type: ignore[union-attr]
     step = step_of(objective, batch, "bf16")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step()
+    for _ in range(PEAK_STEPS):
+        step()
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
 
 
@@ -185,8 +189,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peak", choices=NETWORKS, help="measure a step's memory instead")
     parser.add_argument("--checkpoint-gradients", action="store_true", help="with --peak")
+    parser.add_argument("--give-back", action="store_true", help="freed memory goes back to the system, as by default")
     settings = parser.parse_args()
     torch.set_num_threads(1)
+    if not settings.give_back:
+        keep_freed_memory()
     if settings.peak:
         print(f"{peak_of_step(settings.peak, recompute=settings.checkpoint_gradients):.0f} MB more at the peak")
         return
