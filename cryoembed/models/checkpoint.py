@@ -155,6 +155,8 @@ def model_hash(tensors: Mapping[str, Tensor], card: ModelCard) -> str:
     """Return 16 hex digits over the stored tensors, the network and its input: all that decides an embedding."""
     digest = hashlib.sha256()
     decisive = card.model_dump(mode="json", include={"network", "input"})
+    if decisive["network"].get("fovea", "") is None:  # networks without one keep the hash from before there were any
+        del decisive["network"]["fovea"], decisive["network"]["fovea_vox"]
     digest.update(json.dumps(decisive, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

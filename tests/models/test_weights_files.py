@@ -216,3 +216,11 @@ def test_an_experiment_folder_does_not_hide_bundled_weights_of_its_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "voxel_small").mkdir()
     assert find_weights("voxel_small") == bundled_weights("voxel_small")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("voxel_small", "550f09bb2fdbe1d5"), ("subtomogram_small", "33d1a1d3ef086023")]
+)
+def test_new_settings_of_networks_leave_the_hash_of_shipped_weights_as_it_was(name: str, expected: str) -> None:
+    """Stores are keyed by it: another hash would make every store of a user useless."""
+    assert load_weights(bundled_weights(name)).model_hash == expected
