@@ -107,10 +107,10 @@ def start_from(module: nn.Module, source: nn.Module) -> list[str]:
     if not common:
         raise InputError("the weights to start from have no layer in common with this network: wrong kind or width")
     shared = {name: theirs[name] for name in common if theirs[name].shape == ours[name].shape}
-    unlike = [name for name in common if name not in shared and name.startswith(("backbone.", "pyramid."))]
+    unlike = [name for name in common if name not in shared and name.startswith(("backbone.", "fovea.", "pyramid."))]
     settings = _different_settings(module, source)
     if unlike or any(
-        name.startswith(("backbone.", "encoder.", "shells.")) for name in settings
+        name.startswith(("backbone.", "fovea.", "encoder.", "shells.")) for name in settings
     ):  # a stride shows in no shape
         raise InputError(
             "the weights to start from are of another architecture: "
