@@ -4,8 +4,10 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError, jaxtyped
 
+from cryoembed.errors import InputError
 from cryoembed.models.backbone import Backbone
 from cryoembed.models.build import build
+from cryoembed.models.checkpoint import start_from
 from cryoembed.models.config import BackboneConfig, ShellConfig, SubtomogramNetworkConfig
 from cryoembed.models.simsiam import SubtomogramNetwork, standardised
 
@@ -76,6 +78,12 @@ def test_the_fovea_sees_the_middle_of_the_box_and_nothing_else() -> None:
     network.pool(x)
     assert seen["box"].shape == (1, 1, 12, 12, 12)
     torch.testing.assert_close(seen["box"][0, 0, 6, 6, 6], standardised(x)[0, 0, 16, 16, 16])  # centre on centre
+
+
+@pytest.mark.parametrize("fovea", [BackboneConfig(width=8), BackboneConfig(width=4, stem_stride=2)])
+def test_a_fovea_of_another_architecture_is_no_start(fovea: BackboneConfig) -> None:
+    with pytest.raises(InputError, match=r"another architecture: .*fovea\."):
+        start_from(build(FOVEATED), build(FOVEATED.model_copy(update={"fovea": fovea})))
 
 
 def test_a_fovea_needs_a_backbone_and_fits_into_the_box() -> None:
