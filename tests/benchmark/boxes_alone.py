@@ -23,18 +23,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryoembed.config import load_config
 from cryoembed.evaluate.table import as_text
-from cryoembed.recipes.simulate import SimulateConfig
-from cryoembed.simulate.dataset import shared_templates
 from cryoembed.simulate.density.template import Template
 from cryoembed.views.imaging import ImagingRanges
-from cryoembed.views.pool import RESOLUTION_PER_VOXEL, SubtomogramConfig, SubtomogramPool, build_pool
+from cryoembed.views.pool import SubtomogramConfig, SubtomogramPool, build_pool
 from cryoembed.views.rendering import OVERSAMPLING
 from cryoembed.views.subtomograms import draw_boxes
 from tests.benchmark.baselines import FEATURES, fitted
-from tests.benchmark.datasets import CONFIGS
 from tests.benchmark.few_shot import BACKGROUND, few_shot
+from tests.benchmark.true_maps import maps
 from tests.benchmark.unseen_species import Boxes, encoder, rows_of, training_boxes
 
 COPIES, EMPTY, CHUNK = 60, 195, 64
@@ -54,15 +51,6 @@ def imaging(noise: str, snr: float) -> ImagingRanges:
         ctf_probability=1, phase_flip_probability=0, amplitude_contrast=(0.07, 0.07), envelope=NONE, noise_slope=NONE,
         noise_rise=NONE, band_limit_probability=0, contrast_gain=ONE, clip_sigma=(5.0, 5.0), **NOISES[noise],
     )  # fmt: skip
-
-
-def species(structures: Path, voxel_size: float) -> list[Template]:
-    """The test species, as fine as the pool wants its templates."""
-    config = load_config(
-        SimulateConfig, CONFIGS / "simulate_mini_shrec.yaml", flags={"structure_folder": structures.absolute()}
-    )
-    fine = {"voxel_size": voxel_size / OVERSAMPLING, "resolution": RESOLUTION_PER_VOXEL * voxel_size}
-    return shared_templates(config.model_copy(update=fine))
 
 
 def drawn(
@@ -92,7 +80,7 @@ def main() -> None:
     base = SubtomogramConfig(
         phantoms=2, shift_vox=1, large_shift_probability=0, neighbours=3, membrane_probability=0, fill=(0.1, 0.1)
     )
-    templates = species(asked.structures, base.voxel_size)
+    templates = maps(asked.structures, voxel_size=base.voxel_size / OVERSAMPLING)
     masses = {template.name: template.mass_kda for template in templates}
     pool = build_pool(base, templates)
     for noise in asked.noise:
@@ -103,9 +91,7 @@ def main() -> None:
             rows = []
             for name, embed in methods.items():
                 score = few_shot(embed(boxes), labels, examples=5, draws=10, seed=0)
-                row = rows_of(name, 0.0, {5: score}, masses)
-                row.pop("ms/box")
-                rows.append(row)
+                rows.append(rows_of(name, None, {5: score}, masses))
             print(as_text(rows), flush=True)
 
 

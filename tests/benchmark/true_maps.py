@@ -38,11 +38,11 @@ TILT_MAX_DEG, WAVELENGTH, AMPLITUDE_CONTRAST = 60.0, 0.0197, 0.06
 BATCH, DRAWS = 256, 10
 
 
-def maps(structures: Path) -> list[Template]:
-    """The benchmark's species at its voxel size."""
+def maps(structures: Path, *, voxel_size: float | None = None) -> list[Template]:
+    """The benchmark's species, at its own voxel size (A) or another."""
     config = load_config(DatasetConfig, CONFIGS / "simulate_mini_shrec.yaml")
     specs = [one for spec in config.structures for one in expand(spec, structures)]
-    return [structure_template(spec, config.voxel_size) for spec in specs]
+    return [structure_template(spec, voxel_size or config.voxel_size) for spec in specs]
 
 
 def defocus_um(model: Path) -> float:

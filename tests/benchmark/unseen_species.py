@@ -99,9 +99,13 @@ def encoder(weights: str, *, copies: int = 4) -> Embed:
     return lambda boxes: embed_boxes(module, boxes, batch=64, copies=copies)
 
 
-def rows_of(name: str, seconds: float, scores: dict[int, FewShotScore], masses: dict[str, float]) -> dict[str, str]:
+def rows_of(
+    name: str, ms_per_box: float | None, scores: dict[int, FewShotScore], masses: dict[str, float]
+) -> dict[str, str]:
     """One line of the table: F1 and AP for each number of examples, and five examples by mass."""
-    row = {"method": name, "ms/box": f"{seconds:.1f}"}
+    row = {"method": name}
+    if ms_per_box is not None:
+        row["ms/box"] = f"{ms_per_box:.1f}"
     for examples, score in scores.items():
         row[f"F1 ({examples})"] = f"{score.mean_f1:.2f}"
         row[f"AP ({examples})"] = f"{score.mean_ap:.2f}"
