@@ -17,6 +17,7 @@ class InputConfig(Config):
     voxel_size: float = Field(10.0, gt=0, description="A; inputs are resampled to it")
     clip_percentiles: tuple[float, float] = (0.1, 99.9)
     scale: Literal["zscore", "unit"] = "zscore"  # zscore: mean 0, s.d. 1; unit: [0, 1], as in the thesis
+    flatten: bool = Field(False, description="shells of spatial frequency made about equally strong, after scaling")
     sample_stride: int = Field(4, ge=1, description="every n-th voxel per axis feeds the percentiles: 1/64 of the data")
 
     @model_validator(mode="after")
@@ -24,4 +25,6 @@ class InputConfig(Config):
         low, high = self.clip_percentiles
         if not 0 <= low < high <= 100:
             raise ValueError(f"clip_percentiles {self.clip_percentiles} must satisfy 0 <= low < high <= 100")
+        if self.flatten and self.scale != "zscore":
+            raise ValueError("a flattened input has the mean 0 and s.d. 1: scale must be zscore")
         return self

@@ -1,4 +1,4 @@
-"""From any tomogram to what a network reads: bright particles, the model's voxel size, clipped and scaled float32.
+"""From any tomogram to what a network reads: bright particles, the model's voxel size, clipped, scaled, float32.
 
 Every step is recorded in an `InputRecord`, so that two volumes prepared differently can be told apart.
 """
@@ -19,6 +19,7 @@ from cryoembed.io.scratch import scratch_array
 from cryoembed.preprocess.config import Contrast, InputConfig
 from cryoembed.preprocess.intensity import clip_limits, decide_contrast, find_padding, strided_sample
 from cryoembed.preprocess.resample import Slabs, resample_into, resampled_shape, same_voxel_size
+from cryoembed.preprocess.spectrum import flatten_into, measured_power
 from cryoembed.tomogram import Tomogram
 
 Volume = npt.NDArray[np.float32]  # (z, y, x)
@@ -46,6 +47,7 @@ class InputRecord(Config):
     mean: float  # after clipping; what became 0 (zscore)
     standard_deviation: float
     padding: float | None = None  # the native grey value that only filled the box up; set to the mean
+    power: tuple[float, ...] | None = None  # by shell of spatial frequency, before they were flattened
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,7 @@ class Prepared:
 def prepare(
     tomogram: Tomogram, config: InputConfig, *, contrast: Contrast = "auto", scratch: Path | None = None
 ) -> Prepared:
-    """Bring a tomogram to a network's contrast, voxel size, clipping and scale (design, section 4, "Normalisation").
+    """Bring a tomogram to a network's contrast, voxel size, clipping, scale (design, section 4) and spectrum.
 
     Parameters
     ----------
@@ -90,11 +92,7 @@ def prepare(
     _refuse_thin(tomogram.name, shape, voxel_size)
     decision = decide_contrast(tomogram, contrast)
     padding = find_padding(strided_sample(tomogram.data, config.sample_stride))
-    out: Volume = (
-        np.empty(shape, dtype=np.float32)
-        if scratch is None
-        else scratch_array(scratch, f"{tomogram.name}_prepared", shape, np.float32)
-    )
+    out = _empty(shape, scratch, f"{tomogram.name}_prepared")
     source: Slabs = _Unpadded(tomogram.data, padding, config.sample_stride) if padding is not None else tomogram.data
     if resampled:
         resample_into(out, source, voxel_size / tomogram.voxel_size)
@@ -102,6 +100,11 @@ def prepare(
         for part in _slabs(shape):
             out[part] = source[part]
     limits, mean, deviation = _normalise(out, decision.sign, config, tomogram.name)
+    power = None
+    if config.flatten:
+        scaled, out = out, _empty(shape, scratch, f"{tomogram.name}_flattened")
+        power = measured_power(scaled)
+        flatten_into(out, scaled, power)
     record = InputRecord(
         tomogram=tomogram.name,
         contrast=decision.contrast,
@@ -118,8 +121,13 @@ def prepare(
         mean=mean,
         standard_deviation=deviation,
         padding=padding,
+        power=None if power is None else tuple(power.tolist()),
     )
     return Prepared(Tomogram(out, voxel_size, tomogram.name, tomogram.origin), record)
+
+
+def _empty(shape: tuple[int, int, int], scratch: Path | None, name: str) -> Volume:
+    return np.empty(shape, dtype=np.float32) if scratch is None else scratch_array(scratch, name, shape, np.float32)
 
 
 def _refuse_unusable(tomogram: Tomogram) -> None:

@@ -94,10 +94,10 @@ def _weights(size_in: int, start: int, stop: int, step_vox: float) -> tuple[int,
     taps = np.arange(int(np.floor(positions[0])) - reach, int(np.ceil(positions[-1])) + reach + 1)
     kernel = _kernel((positions[:, None] - taps[None, :]) / period)
     kernel /= kernel.sum(axis=1, keepdims=True)
-    mirrored = _mirror(taps, size_in)
-    first, last = int(mirrored.min()), int(mirrored.max())
+    inside = mirrored(taps, size_in)
+    first, last = int(inside.min()), int(inside.max())
     folded = np.zeros((len(positions), last - first + 1))
-    for column, tap in enumerate(mirrored - first):
+    for column, tap in enumerate(inside - first):
         folded[:, tap] += kernel[:, column]
     return first, folded.astype(np.float32)
 
@@ -112,7 +112,8 @@ def _kernel(t: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(value * taper)
 
 
-def _mirror(taps: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+def mirrored(taps: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """Indices within ``size`` of voxels that may lie beyond: d c b a | a b c d | d c b a."""
     if size == 1:
         return np.zeros_like(taps)
     folded = np.mod(taps, 2 * size)  # d c b a | a b c d | d c b a: the border voxel keeps its full weight

@@ -119,13 +119,13 @@ def _index_one(
             progress=advance,
         )
         contrast, volume = found.prepared.record.contrast, found.prepared.tomogram
-        if encoder.card.input != finder.card.input:  # the encoder wants another voxel size or scale
-            volume = prepare(tomogram, encoder.card.input, contrast=contrast, scratch=scratch).tomogram
+        if encoder.card.input != finder.card.input:  # the encoder wants another voxel size, scale or spectrum
+            volume = prepare(tomogram, encoder.card.input, contrast=contrast, scratch=scratch / "encoder").tomogram
         masked = store.key.mask != "none"
-        if masked and volume is not found.prepared.tomogram:
+        if masked and volume.shape != found.labels.shape:
             raise InputError(
-                f"{encoder.card.name} masks boxes by instances but reads other voxels than {finder.card.name}; "
-                "choose weights with the same input settings"
+                f"{encoder.card.name} masks boxes by instances but reads voxels of another size than "
+                f"{finder.card.name}; choose weights with the same input.voxel_size"
             )
         vectors = embed_positions(
             encoder.module,

@@ -105,6 +105,10 @@ class PretrainConfig(Config):
             raise ValueError(
                 f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
             )
+        if self.input.flatten != (isinstance(self.data, SubtomogramConfig) and self.data.flatten):
+            raise ValueError(
+                f"input.flatten is {self.input.flatten}: data.flatten must be the same (scenes are never flattened)"
+            )
         if isinstance(self.data, SceneConfig):
             self._check_windows(self.data)
             check_stream(self.data, self.stream, self.dataset)

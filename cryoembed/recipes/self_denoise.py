@@ -67,8 +67,11 @@ class SelfDenoiseConfig(Config):
             raise ValueError(
                 f"network.heads must be [denoise], the only head trained here; it has {self.network.heads}"
             )
-        if self.input.scale != "zscore":
-            raise ValueError("what is hidden or noise has the mean 0: input.scale must be zscore")
+        if self.input.scale != "zscore" or self.input.flatten:
+            raise ValueError(
+                "what is hidden or noise has the mean 0, and users want its spectrum back: input.scale must be zscore, "
+                "input.flatten false"
+            )
         return self
 
 

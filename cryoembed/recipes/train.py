@@ -65,8 +65,11 @@ class TrainRecipeConfig(Config):
                 f"network.heads {', '.join(untrained)} would be given away untrained: leave them out, put them among the "
                 "tasks, or take them from weights with frozen: all_but_heads"
             )
-        if self.input.scale != "zscore":
-            raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
+        if self.input.scale != "zscore" or self.input.flatten:
+            raise ValueError(
+                "trainings of heads draw views of mean 0 and s.d. 1, their spectrum as it is: input.scale must be zscore, "
+                "input.flatten false"
+            )
         if self.data.voxel_size != self.input.voxel_size:
             raise ValueError(
                 f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"

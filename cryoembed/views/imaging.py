@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from cryoembed.config import Config
+from cryoembed.preprocess.spectrum import LIMIT, flattening, frequency, hermitian_weight, power_by_shell, variance
 
 Range = tuple[float, float]
 Shape = tuple[int, int, int]
@@ -117,17 +118,17 @@ def radial_power(volumes: Tensor) -> Tensor:
     shape = (int(volumes.shape[1]), int(volumes.shape[2]), int(volumes.shape[3]))
     spectrum = torch.fft.rfftn(volumes.float(), dim=(1, 2, 3)).abs().square().mean(0)
     spectrum[0, 0, 0] = 0
-    weighted = spectrum * torch.from_numpy(_hermitian_weight(shape))
+    weighted = spectrum * torch.from_numpy(hermitian_weight(shape))
     shell = torch.from_numpy(_shell(shape)).flatten().long()
     sums = torch.zeros(SHELLS).index_add_(0, shell, weighted.flatten())
-    counts = torch.zeros(SHELLS).index_add_(0, shell, torch.from_numpy(_hermitian_weight(shape)).flatten())
+    counts = torch.zeros(SHELLS).index_add_(0, shell, torch.from_numpy(hermitian_weight(shape)).flatten())
     return sums / counts.clamp(min=1) / sums.sum()
 
 
 def transmitted(transfer: Tensor, power: Tensor) -> Tensor:
     """(n,) share of the variance of a signal with radial ``power`` that (n, z, y, x // 2 + 1) filters let through."""
-    shape = (int(transfer.shape[1]), int(transfer.shape[2]), 2 * (int(transfer.shape[3]) - 1))
-    density = power[torch.from_numpy(_shell(shape)).long()] * torch.from_numpy(_hermitian_weight(shape))
+    shape = _shape(transfer)
+    density = power[torch.from_numpy(_shell(shape)).long()] * torch.from_numpy(hermitian_weight(shape))
     return torch.einsum("nzyx,zyx->n", transfer.square(), density) / density.sum()
 
 
@@ -170,6 +171,35 @@ def image(
     return clipped
 
 
+def flattened(boxes: Tensor, power: npt.NDArray[np.float64]) -> Tensor:
+    """(n, z, y, x) boxes (even x) as cut from a flattened tomogram of (n, shells) `expected_power`."""
+    shape = (int(boxes.shape[1]), int(boxes.shape[2]), int(boxes.shape[3]))
+    spectrum = torch.fft.rfftn(boxes, dim=(1, 2, 3)) * torch.from_numpy(flattening(power, shape))
+    flat: Tensor = torch.fft.irfftn(spectrum, s=shape, dim=(1, 2, 3)).clamp(min=-LIMIT, max=LIMIT)
+    return flat
+
+
+def expected_power(
+    microscopes: Microscopes, signal_power: Tensor, *, particle_variance: Tensor, volume_variance: Tensor
+) -> npt.NDArray[np.float64]:
+    """(n, shells) mean power, by shell of `preprocess.spectrum`, of the tomograms that crops of `image` stand for.
+
+    Parameters
+    ----------
+    signal_power
+        (SHELLS,) of `radial_power`: of what the tomograms hold.
+    particle_variance, volume_variance
+        As `image` takes them; contrast gain and clipping are left out.
+    """
+    shape = _shape(microscopes.noise)
+    density = signal_power[torch.from_numpy(_shell(shape)).long()]
+    noise = power_by_shell(microscopes.noise.square().numpy(), shape)
+    signal = power_by_shell((microscopes.signal.square() * density).numpy(), shape)
+    noise *= ((particle_variance / microscopes.snr).numpy() / variance(noise, shape))[:, None]
+    signal *= (volume_variance.numpy() / variance(signal, shape))[:, None]
+    return (noise + signal) / variance(noise + signal, shape)[:, None]  # `image` scales to s.d. 1
+
+
 def white_spectrum(shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
     """(n, z, y, x // 2 + 1) spectrum whose `irfftn` is white noise of variance 1 (x even): saves a forward FFT."""
     count, z, y, x = shape
@@ -184,7 +214,7 @@ def white_spectrum(shape: tuple[int, ...], generator: np.random.Generator) -> Te
 def low_pass(volumes: Tensor, cycles_per_voxel: float) -> Tensor:
     """Gaussian low-pass of (n, z, y, x) volumes, 1/2 at ``cycles_per_voxel``."""
     shape = (int(volumes.shape[1]), int(volumes.shape[2]), int(volumes.shape[3]))
-    squared = torch.from_numpy(_frequency(shape)).square()
+    squared = torch.from_numpy(frequency(shape)).square()
     transfer = torch.exp(-np.log(2) * squared / cycles_per_voxel**2)
     smooth: Tensor = torch.fft.irfftn(torch.fft.rfftn(volumes, dim=(1, 2, 3)) * transfer, s=shape, dim=(1, 2, 3))
     return smooth
@@ -271,24 +301,13 @@ def _axes(shape: Shape) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32
 
 
 @lru_cache(maxsize=8)
-def _frequency(shape: Shape) -> npt.NDArray[np.float32]:
-    fz, fy, fx = _axes(shape)
-    return np.asarray(np.sqrt(fz**2 + fy**2 + fx**2), dtype=np.float32)
-
-
-@lru_cache(maxsize=8)
 def _shell(shape: Shape) -> npt.NDArray[np.int16]:
-    return np.asarray(np.round(_frequency(shape) / np.sqrt(0.75) * (SHELLS - 1)), dtype=np.int16)
+    return np.asarray(np.round(frequency(shape) / np.sqrt(0.75) * (SHELLS - 1)), dtype=np.int16)
 
 
-@lru_cache(maxsize=8)
-def _hermitian_weight(shape: Shape) -> npt.NDArray[np.float32]:
-    """How often each rfft coefficient counts in the full spectrum: 1 in the planes x = 0 and Nyquist, else 2."""
-    weight = np.full((shape[0], shape[1], shape[2] // 2 + 1), 2, dtype=np.float32)
-    weight[..., 0] = 1
-    if shape[2] % 2 == 0:
-        weight[..., -1] = 1
-    return weight
+def _shape(transfer: Tensor) -> Shape:
+    """Of the crops (even x) that (n, z, y, x // 2 + 1) filters are for."""
+    return int(transfer.shape[1]), int(transfer.shape[2]), 2 * (int(transfer.shape[3]) - 1)
 
 
 def _stack(arrays: list[npt.NDArray[np.float32]]) -> Tensor:

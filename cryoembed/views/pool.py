@@ -55,6 +55,7 @@ class SubtomogramConfig(Config):
         0, ge=0, description="batches after which the oldest phantom gives way to a new one; 0: never"
     )
     imaging: ImagingRanges = ImagingRanges()
+    flatten: bool = Field(False, description="as cut from flattened tomograms (input.flatten)")
     seed: int = 0
 
     @model_validator(mode="after")

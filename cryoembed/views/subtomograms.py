@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cryoembed.errors import InputError
 from cryoembed.views.augment import AugmentConfig, augment, cropped
-from cryoembed.views.imaging import Share, draw_microscopes, image, transmitted
+from cryoembed.views.imaging import Share, draw_microscopes, expected_power, flattened, image, transmitted
 from cryoembed.views.masks import draw_masks, mask_boxes
 from cryoembed.views.pool import NUISANCES, SubtomogramConfig, SubtomogramPool, build_pool
 from cryoembed.views.rendering import paste, render
@@ -164,15 +164,13 @@ def _draw(
     which = generator.integers(len(drawn), size=count)
     if pairs:
         which, fill = np.tile(which[: count // 2], 2), fill[: count // 2].repeat(2)
+    microscopes = drawn.of(which)
     particle = (transmitted(drawn.signal, pool.power) * pool.particle_variance)[torch.from_numpy(which)]
     # a tomogram filled to a share f has the mean f and about the variance f of its particles
-    noisy = image(
-        density - fill[:, None, None, None],
-        drawn.of(which),
-        particle_variance=particle,
-        volume_variance=fill * particle,
-        generator=generator,
-    )
+    variances = {"particle_variance": particle, "volume_variance": fill * particle}
+    noisy = image(density - fill[:, None, None, None], microscopes, **variances, generator=generator)
+    if config.flatten:
+        noisy = flattened(noisy, expected_power(microscopes, pool.power, **variances))
     inner = slice(config.margin_vox, config.margin_vox + config.box_vox)
     return _Drawn(
         noisy[:, inner, inner, inner].contiguous(),

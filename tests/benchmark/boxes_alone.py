@@ -29,10 +29,9 @@ from cryoembed.views.imaging import ImagingRanges
 from cryoembed.views.pool import SubtomogramConfig, SubtomogramPool, build_pool
 from cryoembed.views.rendering import OVERSAMPLING
 from cryoembed.views.subtomograms import draw_boxes
-from tests.benchmark.baselines import FEATURES, fitted
 from tests.benchmark.few_shot import BACKGROUND, few_shot
 from tests.benchmark.true_maps import maps
-from tests.benchmark.unseen_species import Boxes, encoder, rows_of, training_boxes
+from tests.benchmark.unseen_species import Boxes, baselines, encoder, rows_of
 
 COPIES, EMPTY, CHUNK = 60, 195, 64
 SNRS = {"clean": 1e4, "0.5": 0.5, "0.1": 0.1}
@@ -75,8 +74,7 @@ def main() -> None:
     parser.add_argument("--noise", nargs="+", default=list(NOISES), choices=list(NOISES))
     parser.add_argument("--snr", nargs="+", default=list(SNRS), choices=list(SNRS))
     asked = parser.parse_args()
-    seen = training_boxes(1500)
-    methods = {name: encoder(name) for name in asked.weights} | {name: fitted(name, seen) for name in FEATURES}
+    methods = {name: encoder(name) for name in asked.weights} | baselines()
     base = SubtomogramConfig(
         phantoms=2, shift_vox=1, large_shift_probability=0, neighbours=3, membrane_probability=0, fill=(0.1, 0.1)
     )
@@ -85,13 +83,16 @@ def main() -> None:
     pool = build_pool(base, templates)
     for noise in asked.noise:
         for snr in asked.snr:
-            config = base.model_copy(update={"imaging": imaging(noise, SNRS[snr])})
-            boxes, labels = drawn(pool, config, templates)
-            print(f"\n{noise} noise, snr_particle {snr}: {len(boxes)} boxes", flush=True)
-            rows = []
-            for name, embed in methods.items():
-                score = few_shot(embed(boxes), labels, examples=5, draws=10, seed=0)
+            made, rows = {}, []
+            for name, method in methods.items():
+                flatten = method.inputs.flatten
+                if flatten not in made:
+                    config = base.model_copy(update={"imaging": imaging(noise, SNRS[snr]), "flatten": flatten})
+                    made[flatten] = drawn(pool, config, templates)
+                boxes, labels = made[flatten]
+                score = few_shot(method.embed(boxes), labels, examples=5, draws=10, seed=0)
                 rows.append(rows_of(name, None, {5: score}, masses))
+            print(f"\n{noise} noise, snr_particle {snr}: {len(labels)} boxes", flush=True)
             print(as_text(rows), flush=True)
 
 

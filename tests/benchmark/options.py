@@ -18,8 +18,9 @@ from __future__ import annotations
 import argparse
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,7 @@ ROWS = {
         "vision transformer from random weights",  # configs/pretrain_mae_contrastive_small.yaml
         (f"network={VIT}embedding_dim: 128, box_vox: 32}}", "train.learning_rate=0.0005", "train.weight_decay=0.05"),
     ),
+    "flatten": Row("spectra flattened", ("input.flatten=true", "data.flatten=true")),
     "no-clean": Row("no noise-free share", ("data.imaging.clean_probability=0",)),
     "no-neighbours": Row("no neighbours", ("data.neighbours=0",)),
     "masks": Row("masks: 40 % none, 30 % hull, 30 % strict", ("data.mask_shares={none: 0.4, hull: 0.3, strict: 0.3}",)),
@@ -133,27 +135,30 @@ class Run:
         return load_config(PretrainConfig, CONFIG, given, flags=flags)
 
 
-def validation_sets(folder: Path, structures: Path, *, models: int) -> dict[str, tuple[Boxes, npt.NDArray[np.str_]]]:
+@lru_cache
+def validation_sets(folder: Path, structures: Path, models: int, inputs: InputConfig) -> Sets:
     """Boxes and labels of the validation species, as `unseen_species` cuts them, at every SNR."""
     sets = {}
     for snr, value in SNRS.items():
         made = dataset(folder, structures, value, split="validation", models=models)
-        boxes, labels, _ = boxes_of(made, "clean" if snr == "clean" else "reconstruction", InputConfig())
+        boxes, labels, _ = boxes_of(made, "clean" if snr == "clean" else "reconstruction", inputs)
         print(f"snr_particle {snr}: {len(labels)} boxes, {len(np.unique(labels)) - 1} species", flush=True)
         sets[snr] = (boxes, labels)
     return sets
 
 
-def scores(weights: str, sets: Sets, out: Path, *, copies: int = 4) -> dict[str, str]:
+def scores(weights: str, sets_of: Callable[[InputConfig], Sets], out: Path, *, copies: int = 4) -> dict[str, str]:
     """F1 and AP by SNR as they are printed; kept in ``out`` by network, boxes and copies."""
+    loaded = load_weights(find_weights(weights))
+    sets = sets_of(loaded.card.input)
     boxes_hash = zlib.crc32(f"{EXAMPLES} {DRAWS} {QueryConfig()}".encode())
     for boxes, _ in sets.values():
         boxes_hash = zlib.crc32(boxes.data, boxes_hash)
-    name = f"{load_weights(find_weights(weights)).model_hash}_{boxes_hash:08x}_{copies}.json"
+    name = f"{loaded.model_hash}_{boxes_hash:08x}_{copies}.json"
     path = out / "scores" / name
     if path.exists():
         return dict(json.loads(path.read_text()))
-    embed = encoder(weights, copies=copies)
+    embed = encoder(weights, copies=copies).embed
     found: dict[str, str] = {}
     for snr, (boxes, labels) in sets.items():
         score = few_shot(embed(boxes), labels, examples=EXAMPLES, draws=DRAWS, seed=0)
@@ -164,7 +169,7 @@ def scores(weights: str, sets: Sets, out: Path, *, copies: int = 4) -> dict[str,
     return found
 
 
-def line(name: str, sets: Sets, run: Run) -> dict[str, str]:
+def line(name: str, sets_of: Callable[[InputConfig], Sets], run: Run) -> dict[str, str]:
     """One row of the table; what it needs is trained first."""
     if name in EVALUATED:
         network, copies = EVALUATED[name]
@@ -173,14 +178,14 @@ def line(name: str, sets: Sets, run: Run) -> dict[str, str]:
         seed = "-" if network == BUNDLED else str(run.seed)
         effort = {"row": name, "seed": seed, "steps": str(card.steps), "CPU s": "-"}
         text = "one orientation" if copies == 1 else f"{copies} half-turned copies averaged, as in all rows"
-        return effort | scores(weights, sets, run.out, copies=copies) | {"what": text}
+        return effort | scores(weights, sets_of, run.out, copies=copies) | {"what": text}
     row = ROWS[name]
     configs = [run.config(one) for one in (row.after, name) if one is not None]
     seconds = [trained(config) for config in configs]
     spent = " + ".join("?" if np.isnan(value) else f"{value:.0f}" for value in seconds)
     steps = " + ".join(str(config.train.steps) for config in configs)
     effort = {"row": name, "seed": str(run.seed), "steps": steps, "CPU s": spent}
-    return effort | scores(str(run.folder / name / WEIGHTS), sets, run.out) | {"what": row.text}
+    return effort | scores(str(run.folder / name / WEIGHTS), sets_of, run.out) | {"what": row.text}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -194,13 +199,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="of all rows")
     asked = parser.parse_args(arguments)
-    sets, rows = validation_sets(asked.data, asked.structures, models=asked.models), []
+    sets_of, rows = partial(validation_sets, asked.data, asked.structures, asked.models), []
     for seed in asked.seeds:
         run = Run(asked.out, asked.structures, seed, tuple(asked.settings))
         for name in asked.only:
             if seed != asked.seeds[0] and EVALUATED.get(name, ("", 0))[0] == BUNDLED:
                 continue  # is the same for every seed
-            rows.append(line(name, sets, run))
+            rows.append(line(name, sets_of, run))
             print(rows[-1], flush=True)
     print(as_text(rows))
 

@@ -10,6 +10,7 @@ import pytest
 
 from cryoembed.errors import InputError
 from cryoembed.models.checkpoint import load_weights
+from cryoembed.preprocess.config import InputConfig
 from tests.benchmark import options
 from tests.benchmark.few_shot import BACKGROUND
 from tests.benchmark.options import EVALUATED, ROWS, Run, line
@@ -30,7 +31,7 @@ TINY = (
 )
 
 
-def sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def sets(_: InputConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     generator = np.random.default_rng(0)
     labels = np.repeat(["a", BACKGROUND], 7)
     return {snr: (generator.standard_normal((14, 32, 32, 32), dtype=np.float32), labels) for snr in ("clean", "0.1")}
@@ -57,7 +58,7 @@ def test_boxes_of_a_step_are_as_many_in_every_row() -> None:
 def test_a_row_that_starts_from_another_is_trained_after_it_and_not_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets()
+    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets
     monkeypatch.setitem(ROWS, "simsiam", options.Row("SimSiam", ("method=simsiam", "proxies=false")))
     first = line("simsiam-contrastive", boxes, run)
     assert first["steps"] == "2 + 2"
@@ -69,7 +70,7 @@ def test_a_row_that_starts_from_another_is_trained_after_it_and_not_again(
 
 
 def test_copies_are_measured_of_the_weights_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets()
+    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets
     four = line("base", boxes, run)
     asked = []
     real = options.encoder
@@ -84,14 +85,14 @@ def test_copies_are_measured_of_the_weights_that_are_there(tmp_path: Path, monke
 
 
 def test_time_of_a_killed_run_is_not_passed_off_as_known(tmp_path: Path) -> None:
-    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets()
+    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets
     assert line("base", boxes, run)["CPU s"] != "?"
     (run.folder / "base" / "cpu_s.json").unlink()
     assert line("base", boxes, run)["CPU s"] == "?"
 
 
 def test_settings_that_are_refused_cost_no_known_time_and_a_changed_start_is_noticed(tmp_path: Path) -> None:
-    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets()
+    run, boxes = Run(tmp_path, tmp_path, settings=TINY), sets
     seconds = line("base", boxes, run)["CPU s"]
     with pytest.raises(InputError):
         line("base", boxes, Run(tmp_path, tmp_path, settings=(*TINY, "data.phantoms=5")))

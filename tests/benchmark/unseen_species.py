@@ -7,7 +7,8 @@ Tomograms are SHREC-style (`configs/simulate_mini_shrec.yaml` with other counts;
 are cut at the true centres and at places where nothing is; ``examples`` of each class are drawn ten times, all others
 are scored with `query`'s own ranking. ``clean`` is the noise-free reconstruction of the same tilts, wedge and
 CTF included. ``--baselines`` adds low-passed voxels, radial profile with power spectrum, and spherical-harmonic power, each
-with PCA. NMI, ARI and purity are of clusters made without any example. `true_maps` has template matching's row.
+with PCA, of boxes as they are and of flattened ones (`cryoembed.preprocess.spectrum`). NMI, ARI and purity are of
+clusters made without any example. `true_maps` has template matching's row.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,15 @@ EMPTY_PER_MODEL = 40
 EMPTY_DISTANCE = 160.0  # A from any particle's centre
 Boxes = npt.NDArray[np.float32]
 Embed = Callable[[Boxes], npt.NDArray[np.float32]]
+INPUTS = {"": InputConfig(), ", flattened": InputConfig(flatten=True)}
+
+
+@dataclass(frozen=True)
+class Method:
+    """What makes vectors of boxes, and of which preparation the boxes must be."""
+
+    inputs: InputConfig
+    embed: Embed
 
 
 def dataset(out: Path, structures: Path, snr: float, *, split: str, models: int) -> list[Path]:
@@ -85,18 +96,18 @@ def boxes_of(
     return np.concatenate(boxes), np.array(labels), masses
 
 
-def encoder(weights: str, *, copies: int = 4) -> Embed:
+def encoder(weights: str, *, copies: int = 4) -> Method:
     """A bundled network, or a file's."""
     from cryoembed.infer.vectors import embed_boxes
     from cryoembed.models.checkpoint import find_weights, load_weights
 
     loaded = load_weights(find_weights(weights))
-    if loaded.card.input != InputConfig() or loaded.card.network.box_vox != BOX:
+    if loaded.card.input not in INPUTS.values() or loaded.card.network.box_vox != BOX:
         raise SystemExit(
             f"{weights}: the benchmark's boxes are {BOX} voxels of {InputConfig().voxel_size:g} A, z-scored"
         )
     module = loaded.module
-    return lambda boxes: embed_boxes(module, boxes, batch=64, copies=copies)
+    return Method(loaded.card.input, lambda boxes: embed_boxes(module, boxes, batch=64, copies=copies))
 
 
 def rows_of(
@@ -129,16 +140,20 @@ def main() -> None:
     parser.add_argument("--baselines", action="store_true", help="hand-made features, too")
     parser.add_argument("--per-species", action="store_true")
     asked = parser.parse_args()
+    methods = _methods(asked)
     for snr in asked.snr:
         models = dataset(asked.out, asked.structures, SNRS[snr], split=asked.split, models=asked.models)
         volume = "clean" if snr == "clean" else "reconstruction"
-        boxes, labels, masses = boxes_of(models, volume, InputConfig(), shift_vox=asked.shift)
-        counts = {name: int((labels == name).sum()) for name in np.unique(labels)}
-        print(f"\nsnr_particle {snr}: {len(boxes)} boxes, {counts}", flush=True)
+        made: dict[InputConfig, Boxes] = {}
         rows = []
-        for name, embed in _methods(asked).items():
-            start = time.process_time()
-            vectors = embed(boxes)
+        for name, method in methods.items():
+            if method.inputs not in made:  # labels and masses are the same whatever the preparation
+                made[method.inputs], labels, masses = boxes_of(models, volume, method.inputs, shift_vox=asked.shift)
+                counts = {name: int((labels == name).sum()) for name in np.unique(labels)}
+            if not rows:
+                print(f"\nsnr_particle {snr}: {len(labels)} boxes, {counts}", flush=True)
+            boxes, start = made[method.inputs], time.process_time()
+            vectors = method.embed(boxes)
             seconds = (time.process_time() - start) / len(boxes) * 1000
             scores = {
                 n: few_shot(vectors, labels, examples=n, draws=10, seed=0, expand=asked.expand) for n in asked.examples
@@ -151,21 +166,27 @@ def main() -> None:
         print(as_text(rows), flush=True)
 
 
-def _methods(asked: argparse.Namespace) -> dict[str, Embed]:
+def _methods(asked: argparse.Namespace) -> dict[str, Method]:
     methods = {name: encoder(name) for name in asked.weights}
-    if asked.baselines:
-        seen = training_boxes(1500)
-        methods |= {name: fitted(name, seen) for name in FEATURES}
+    return methods | (baselines() if asked.baselines else {})
+
+
+def baselines() -> dict[str, Method]:
+    """Hand-made features, each of both preparations, fitted to 1500 boxes of phantoms as the networks were trained on."""
+    methods = {}
+    for suffix, inputs in INPUTS.items():
+        seen = training_boxes(1500, flatten=inputs.flatten)
+        methods |= {f"{name}{suffix}": Method(inputs, fitted(name, seen)) for name in FEATURES}
     return methods
 
 
-def training_boxes(count: int) -> Boxes:
-    """Boxes of phantoms as the networks were trained on, for baselines to fit what they fit."""
+def training_boxes(count: int, *, flatten: bool) -> Boxes:
+    """Boxes of phantoms as trainings draw them."""
     from cryoembed.views.pool import SubtomogramConfig, build_pool
     from cryoembed.views.subtomograms import draw_boxes
 
     generator = np.random.default_rng(11)
-    config = SubtomogramConfig(phantoms=100, seed=11)
+    config = SubtomogramConfig(phantoms=100, seed=11, flatten=flatten)
     pool = build_pool(config)
     parts = [
         draw_boxes(pool, config, generator.integers(pool.classes, size=100), generator) for _ in range(count // 100)

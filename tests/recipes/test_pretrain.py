@@ -105,6 +105,8 @@ def test_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         ("data.box_vox=24", "differs from network.box_vox"),
         ("data.voxel_size=20", "differs from input.voxel_size"),
         ("input.scale=unit", "zscore"),
+        ("input.flatten=true", "data.flatten must be the same"),
+        ("data.flatten=true", "data.flatten must be the same"),
         ("data.phantom=3", "did you mean 'phantoms'"),
         ("structures=[{path: nowhere.pdb}]", "no such file"),
         ("augment.wedge_probability=1", "contrastive draws boxes that differ in data.imaging"),

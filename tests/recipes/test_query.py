@@ -139,6 +139,16 @@ def test_a_stored_particle_given_as_example_gets_its_stored_vector(toy: Toy, tmp
     np.testing.assert_allclose(vectors, toy.store.vectors()[rows], atol=1e-5)
 
 
+def test_an_example_is_embedded_from_the_flattened_tomogram_where_the_store_was(toy: Toy, tmp_path: Path) -> None:
+    flat = make(tmp_path, flatten=True)
+    config = QueryRecipeConfig(store=flat.store.path, examples=Path("x"), out=Path("y"), device="cpu")
+    rows = [0, 5, 30, 47]
+    vectors = embed_picks(config, flat.store, flat.truth.select(rows))
+    np.testing.assert_allclose(vectors, flat.store.vectors()[rows], atol=1e-5)
+    assert flat.store.key.input.flatten
+    assert flat.store.key.model_hash != toy.store.key.model_hash, "the same tensors read another input"
+
+
 def test_in_a_masked_store_the_instance_at_the_place_masks_the_example(tmp_path: Path) -> None:
     masked = make(tmp_path, mask="strict")
     config = QueryRecipeConfig(store=masked.store.path, examples=Path("x"), out=Path("y"), device="cpu")

@@ -33,14 +33,14 @@ class Toy:
     folder: Path
 
 
-def make(folder: Path, *, mask: str = "none") -> Toy:
+def make(folder: Path, *, mask: str = "none", flatten: bool = False) -> Toy:
     weights = folder / "encoder.safetensors"
     card = ModelCard(
         name="toy",
         network=SubtomogramNetworkConfig(
             backbone=BackboneConfig(width=8, blocks=(1, 1), stem_kernel=3), embedding_dim=16, box_vox=BOX, mask=mask
         ),
-        input=InputConfig(voxel_size=VOXEL, sample_stride=1),
+        input=InputConfig(voxel_size=VOXEL, sample_stride=1, flatten=flatten),
     )
     torch.manual_seed(0)
     model_hash = save_weights(weights, build(card.network), card)

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from cryoembed.views.imaging import ImagingRanges, draw_microscopes, image, radial_power, transmitted, white_spectrum
+from cryoembed.preprocess.spectrum import flatten_into, frequency, measured_power, power_by_shell
+from cryoembed.views.imaging import (
+    ImagingRanges,
+    draw_microscopes,
+    expected_power,
+    flattened,
+    image,
+    radial_power,
+    transmitted,
+    white_spectrum,
+)
 
 SHAPE = (32, 32, 32)
 FLAT = ("envelope", "noise_slope", "noise_rise", "noise_ramp", "soft_filter", "tilt_falloff")
@@ -92,3 +102,43 @@ def test_tilt_falloff_weights_by_the_cosine_of_the_tilt() -> None:
     drawn = microscopes(tilt_max_deg=(60.0, 60.0), **{**PLAIN, "tilt_falloff": (1.0, 1.0)})
     assert np.isclose(drawn.signal[0, 4, 0, 4], np.sqrt(0.5), rtol=1e-5)
     assert np.isclose(drawn.signal[0, 0, 5, 4], 1.0, rtol=1e-5)
+
+
+def test_expected_power_is_that_of_the_images() -> None:
+    """Of a signal that fills the crops, as particles do a tomogram, and of noise, each with a filter of its own."""
+    count = 40
+    drawn = microscopes(1, snr=(0.7, 0.7), clip_sigma=(50.0, 50.0)).of(np.zeros(count, dtype=np.int64))
+    generator = np.random.default_rng(2)
+    fall = torch.from_numpy(np.exp(-10 * frequency(SHAPE) ** 2))
+    smooth = torch.fft.irfftn(white_spectrum((count, *SHAPE), generator) * fall, s=SHAPE)
+    power = radial_power(smooth)
+    filtered = smooth.var() * transmitted(drawn.signal, power)
+    images = image(smooth, drawn, particle_variance=filtered, volume_variance=filtered, generator=generator)
+    expected = expected_power(drawn, power, particle_variance=filtered, volume_variance=filtered)
+    periodogram = torch.fft.rfftn(images, dim=(1, 2, 3)).abs().square().numpy() / np.prod(SHAPE)
+    measured = power_by_shell(periodogram, SHAPE).mean(axis=0)
+    strong = expected[0] > 0.01 * expected[0].max()
+    strong[0] = False  # the mean
+    np.testing.assert_allclose(measured[strong], expected[0, strong], rtol=0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_boxes_of_trainings_are_flattened_as_tomograms_are(seed: int) -> None:
+    """One microscope's noise, once as boxes with their expected power, once as a tomogram whose power is measured."""
+    ranges = ImagingRanges(snr=(0.1, 0.1), clip_sigma=(50.0, 50.0), contrast_gain=(1.0, 1.0))
+    sizes = ((36, 36, 36), (96, 96, 96))
+    small, large = (draw_microscopes(1, size, 10.0, ranges, np.random.default_rng(seed)) for size in sizes)
+    none, one = torch.zeros(48), torch.ones(48)
+    many, generator = small.of(np.zeros(48, dtype=np.int64)), np.random.default_rng(1)
+    noise = image(torch.zeros(48, *sizes[0]), many, particle_variance=one, volume_variance=none, generator=generator)
+    boxes = flattened(noise, expected_power(many, torch.ones(256), particle_variance=one, volume_variance=none))
+    tomogram = image(
+        torch.zeros(1, *sizes[1]), large, particle_variance=one[:1], volume_variance=none[:1], generator=generator
+    )[0].numpy()
+    out = np.empty_like(tomogram)
+    flatten_into(out, tomogram, measured_power(tomogram))
+    assert boxes.dtype == torch.float32
+    assert float(boxes.std()) == pytest.approx(1, abs=0.05)
+    assert out.std() == pytest.approx(1, abs=0.05)
+    of_boxes = np.mean([measured_power(box) for box in boxes.numpy()], axis=0)
+    np.testing.assert_allclose(of_boxes[1:12], measured_power(out)[1:12], rtol=0.2, atol=0.1)

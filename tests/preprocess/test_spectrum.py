@@ -1,0 +1,133 @@
+"""Flattening: any colour of noise becomes one spectrum, tile by tile and without seams, and nothing moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import fft
+
+from cryoembed.preprocess import spectrum
+from cryoembed.preprocess.config import InputConfig
+from cryoembed.preprocess.prepare import InputRecord, prepare
+from cryoembed.preprocess.spectrum import (
+    HIGHEST,
+    LIMIT,
+    SHELLS,
+    flatten_into,
+    flattening,
+    frequency,
+    hermitian_weight,
+    measured_power,
+    power_by_shell,
+    variance,
+)
+from cryoembed.tomogram import Tomogram
+
+SHAPE = (48, 64, 80)
+FREQUENCY = np.linspace(0, HIGHEST, SHELLS)
+FALL_OFF = np.exp(-((FREQUENCY / 0.25) ** 2))  # what is left of a flat power spectrum
+STRONG = slice(2, 12)  # shells that the Gaussian leaves more than a few percent of
+
+
+def coloured(slope: float, ramp: float, seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
+    """Noise of s.d. 1 with amplitude ``frequency ** ramp * exp(-slope * frequency)``."""
+    noise = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    amplitude = np.maximum(frequency(shape), 1 / 64) ** ramp * np.exp(-slope * frequency(shape))
+    volume = fft.irfftn(fft.rfftn(noise) * amplitude, s=shape)
+    return np.asarray((volume - volume.mean()) / volume.std(), dtype=np.float32)
+
+
+def flat(volume: np.ndarray) -> np.ndarray:
+    out = np.empty_like(volume)
+    flatten_into(out, volume, measured_power(volume))
+    return out
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0, 2.5), st.floats(-0.3, 0.3), st.floats(0.01, 100))
+def test_any_colour_becomes_one_spectrum_of_deviation_one(slope: float, ramp: float, scale: float) -> None:
+    volume = flat(coloured(slope, ramp) * np.float32(scale))
+    assert volume.std() == pytest.approx(1, abs=0.06)
+    shape = measured_power(volume)[STRONG] / FALL_OFF[STRONG]
+    np.testing.assert_allclose(shape / shape.mean(), 1, atol=0.2)
+
+
+def test_shells_of_hardly_any_power_stay_weak() -> None:
+    volume = coloured(0, 0)
+    spectrum_ = fft.rfftn(volume)
+    spectrum_[frequency(SHAPE) > 0.2] *= 1e-4
+    power = measured_power(flat(fft.irfftn(spectrum_, s=SHAPE).astype(np.float32)))
+    beyond = FREQUENCY > 0.25
+    assert power[beyond].max() < 1e-3 * power[STRONG].max()
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 32), (20, 33, 50)])
+def test_power_by_shell_is_the_mean_of_white_noise_and_its_mean_is_the_variance(shape: tuple[int, int, int]) -> None:
+    noise = np.random.default_rng(1).normal(scale=3, size=(4, *shape)).astype(np.float32)
+    power = np.abs(fft.rfftn(noise, axes=(1, 2, 3))) ** 2 / np.prod(shape)
+    shells = power_by_shell(power, shape)
+    assert shells.shape == (4, SHELLS)
+    np.testing.assert_allclose(variance(shells, shape), np.square(noise).mean(axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(shells.mean(axis=0)[4:18], 9, rtol=0.15)
+    assert hermitian_weight(shape).sum() == np.prod(shape)
+
+
+def test_the_filter_gives_the_expected_deviation() -> None:
+    power = np.stack([np.exp(-FREQUENCY * slope) for slope in (0, 5, 12)])
+    grid = flattening(power, (36, 36, 36))
+    assert grid.dtype == np.float32
+    assert grid.shape == (3, 36, 36, 19)
+    shells = power_by_shell(grid**2, (36, 36, 36)) * power
+    np.testing.assert_allclose(variance(shells, (36, 36, 36)), 1, rtol=0.03)
+
+
+def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = coloured(3, 0.5)
+    whole = flat(volume)
+    monkeypatch.setattr(spectrum, "_TILE", 16)
+    np.testing.assert_allclose(flat(volume), whole, atol=2e-5)
+
+
+@pytest.mark.parametrize("at", [(0, 0, 0), (24, 31, 32), (15, 16, 63), (47, 63, 79)])
+def test_a_planted_voxel_stays_where_it_is_and_spreads_evenly(
+    at: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spectrum, "_TILE", 16)
+    volume = np.zeros(SHAPE, dtype=np.float32)
+    volume[at] = 1
+    out = np.empty_like(volume)
+    flatten_into(out, volume, np.exp(-4 * FREQUENCY))
+    assert np.unravel_index(out.argmax(), SHAPE) == at
+    if at == (24, 31, 32):
+        around = out[24 - 15 : 24 + 16, 31 - 15 : 31 + 16, 32 - 15 : 32 + 16]
+        for axis in range(3):
+            np.testing.assert_allclose(around, np.flip(around, axis), atol=1e-6)
+
+
+def test_a_prepared_tomogram_is_flattened_in_memory_as_on_disk_and_its_spectrum_is_recorded(tmp_path: Path) -> None:
+    tomogram = Tomogram(-20 * coloured(4, 0.3) + 7, 10.0, "t", (5.0, 0.0, -3.0))
+    config = InputConfig(flatten=True)
+    here, there = (prepare(tomogram, config, contrast="dark", scratch=scratch) for scratch in (None, tmp_path / "s"))
+    np.testing.assert_array_equal(here.tomogram.data, there.tomogram.data)
+    assert here.record == there.record == InputRecord.model_validate_json(here.record.model_dump_json())
+    plain = prepare(tomogram, InputConfig(), contrast="dark")
+    assert here.record.power == pytest.approx(measured_power(plain.tomogram.data))
+    assert plain.record.power is None
+    assert here.tomogram.origin == tomogram.origin
+    assert np.abs(here.tomogram.data).max() <= LIMIT
+    assert np.corrcoef(here.tomogram.data.ravel(), plain.tomogram.data.ravel())[0, 1] > 0.3  # bright stays bright
+
+
+def test_a_volume_of_eight_slices_is_flattened_too() -> None:
+    data = prepare(Tomogram(coloured(2, 0, shape=(8, 40, 9)), 10.0, "t"), InputConfig(flatten=True)).tomogram.data
+    assert np.isfinite(data).all()
+    assert 0.5 < data.std() < 1.5
+
+
+def test_a_flattened_input_is_scaled_to_deviation_one() -> None:
+    with pytest.raises(ValueError, match="scale must be zscore"):
+        InputConfig(flatten=True, scale="unit")
