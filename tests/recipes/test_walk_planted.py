@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from cryoembed.models.config import VoxelNetworkConfig
 from cryoembed.models.receptive import receptive_field_halo, total_stride
 from cryoembed.particles import Particles
 from cryoembed.preprocess import prepare as preparing
+from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.sources import tomogram_infos
 from cryoembed.store import EmbeddingStore
 from cryoembed.store.index import EmbeddingIndex
@@ -42,14 +44,19 @@ class Case:
     taps: Literal["centre", "around"]
     within: float
     save_encoder: Callable[[Path], Path] = save_encoder
+    encoder_inputs: InputConfig = WHOLE_RANGE
 
 
+FLATTENED = WHOLE_RANGE.model_copy(update={"flatten": True})
 CASES = {
     "lone dark voxels": Case(10.0, (0.0, 0.0, 0.0), "dark", "centre", 1e-2),
     "a wider look, in a cropped volume": Case(
         10.0, (720.0, 960.0, -35.5), "bright", "around", VOXEL_SIZE, save_transformer
     ),
     "resampled from 20 A, in a binned volume": Case(20.0, (5.0, 1205.0, 5.0), "bright", "centre", VOXEL_SIZE),
+    "flattened for the encoder": Case(
+        10.0, (0.0, 0.0, 0.0), "dark", "centre", 1e-2, partial(save_encoder, inputs=FLATTENED), FLATTENED
+    ),
 }
 
 
@@ -69,7 +76,7 @@ def test_every_planted_voxel_comes_back_once_at_its_place(
 ) -> None:
     places = _places(case.voxel_size)
     planted = places * case.voxel_size + case.origin
-    tomogram, peak = _write(tmp_path / "TS_01.mrc", places, case)
+    tomogram, peak, seen_peak = _write(tmp_path / "TS_01.mrc", places, case)
     finder = save_finder(tmp_path / "finder.safetensors", threshold=0.4 * peak, taps=case.taps)
     encoder = case.save_encoder(tmp_path / "encoder.safetensors")
     boxes = _small_slabs_and_seen_boxes(monkeypatch)
@@ -86,7 +93,7 @@ def test_every_planted_voxel_comes_back_once_at_its_place(
     _assert_each_once(store.particles(), planted, case.within)
     centre = slice(BOX // 2 - 1, BOX // 2 + 2)
     assert len(boxes) == len(planted)
-    assert min(box[centre, centre, centre].max() for box in boxes) > 0.4 * peak, "each box holds its particle"
+    assert min(box[centre, centre, centre].max() for box in boxes) > 0.4 * seen_peak, "each box holds its particle"
     _, nearest = EmbeddingIndex.load(store).search(store.vectors(), 1)
     np.testing.assert_array_equal(nearest[:, 0], store.row_ids)
 
@@ -134,15 +141,18 @@ def _places(voxel_size: float) -> np.ndarray:
     return np.array([*borders, *beside])
 
 
-def _write(path: Path, places: np.ndarray, case: Case) -> tuple[Path, float]:
-    """The tomogram, and how bright the least bright planted voxel is after preparation."""
+def _write(path: Path, places: np.ndarray, case: Case) -> tuple[Path, float, float]:
+    """The tomogram, and how bright the least bright planted voxel is as the finder and as the encoder see it."""
     shape = [int(size * VOXEL_SIZE / case.voxel_size) for size in SHAPE]
     density = np.random.default_rng(0).normal(scale=0.02, size=shape)
     density[tuple(places.T)] += 1
     write_mrc(path, np.float32(density if case.contrast == "bright" else -density), case.voxel_size)
-    prepared = preparing.prepare(read_tomogram(path), WHOLE_RANGE, contrast=case.contrast).tomogram
-    fine = np.round(places * case.voxel_size / VOXEL_SIZE).astype(int)
-    return path, float(prepared.data[tuple(fine.T)].min())
+    fine = tuple(np.round(places * case.voxel_size / VOXEL_SIZE).astype(int).T)
+    prepared = [
+        preparing.prepare(read_tomogram(path), inputs, contrast=case.contrast).tomogram.data[fine].min()
+        for inputs in (WHOLE_RANGE, case.encoder_inputs)
+    ]
+    return path, float(prepared[0]), float(prepared[1])
 
 
 def _small_slabs_and_seen_boxes(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
