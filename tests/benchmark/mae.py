@@ -14,7 +14,7 @@ convolutional encoder, and no network at all (voxels averaged over blocks of 4).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,14 @@ from cryoembed.mining.space import fit_space
 from cryoembed.models.build import build
 from cryoembed.models.checkpoint import bundled_weights, load_weights
 from cryoembed.models.encoder import SubtomogramEncoder
+from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.embedding import load_encoder
 from cryoembed.recipes.training_run import WEIGHTS
 from cryoembed.views.imaging import ImagingRanges
 from cryoembed.views.pool import SubtomogramConfig, build_pool
 from cryoembed.views.subtomograms import draw_boxes
+from tests.benchmark.unseen_species import Method
 
-Embed = Callable[[np.ndarray], np.ndarray]  # (n, box, box, box) -> (n, d)
 EXAMPLES, SEED = 5, 1000
 SIGHTS = {
     "clean": ImagingRanges(clean_probability=1.0),
@@ -43,9 +44,11 @@ SIGHTS = {
 }
 
 
-def probe_boxes(sight: ImagingRanges, *, classes: int, per_class: int, box_vox: int) -> tuple[np.ndarray, np.ndarray]:
+def probe_boxes(
+    sight: ImagingRanges, *, classes: int, per_class: int, box_vox: int, flatten: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Boxes and class numbers, class by class; the phantoms are the same for every sight."""
-    config = SubtomogramConfig(box_vox=box_vox, phantoms=classes, seed=SEED, imaging=sight)
+    config = SubtomogramConfig(box_vox=box_vox, phantoms=classes, seed=SEED, imaging=sight, flatten=flatten)
     pool, generator = build_pool(config), np.random.default_rng(SEED)
     labels = np.tile(np.arange(classes), per_class)  # a batch shares microscopes and lends neighbours: mix the classes
     parts = [
@@ -79,13 +82,18 @@ def untrained(trained: SubtomogramEncoder) -> SubtomogramEncoder:
     return build(trained.config).eval()
 
 
-def table(methods: dict[str, Embed], *, classes: int, per_class: int, box_vox: int, repeats: int) -> str:
+def table(methods: dict[str, Method], *, classes: int, per_class: int, box_vox: int, repeats: int) -> str:
     """One row per method; cells are mean and s.d. of F1, raw and whitened."""
     rows: dict[str, dict[str, str]] = {name: {"vectors": name} for name in methods}
     for sight, ranges in SIGHTS.items():
-        boxes, labels = probe_boxes(ranges, classes=classes, per_class=per_class, box_vox=box_vox)
-        for name, embed in methods.items():
-            vectors = embed(boxes)
+        sizes = {"classes": classes, "per_class": per_class, "box_vox": box_vox}
+        drawn = {
+            flatten: probe_boxes(ranges, **sizes, flatten=flatten)
+            for flatten in {method.inputs.flatten for method in methods.values()}
+        }
+        for name, method in methods.items():
+            boxes, labels = drawn[method.inputs.flatten]
+            vectors = method.embed(boxes)
             for space in ("raw", "whitened"):
                 scores = five_shot_f1(fit_space([vectors], kind=space).apply(vectors), labels, repeats=repeats)
                 rows[name][f"{sight} {space}"] = f"{scores.mean():.3f} ± {scores.std():.3f}"
@@ -101,20 +109,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=20)
     chosen = parser.parse_args(arguments)
     mae = load_encoder(str(chosen.mae / WEIGHTS))
-    networks = {
-        "transformer, random weights": untrained(mae.module),
-        f"{mae.card.name}, {mae.card.steps} steps": mae.module,
-    }
-    for folder in chosen.refined:
-        loaded = load_encoder(str(folder / WEIGHTS))
-        networks[f"{loaded.card.name}, {loaded.card.steps} steps"] = loaded.module
+    loaded = [mae, *(load_encoder(str(folder / WEIGHTS)) for folder in chosen.refined)]
+    networks = {f"{one.card.name}, {one.card.steps} steps": (one.card.input, one.module) for one in loaded}
+    networks = {"transformer, random weights": (mae.card.input, untrained(mae.module))} | networks
     box_vox = mae.module.config.box_vox
     bundled = load_weights(bundled_weights("subtomogram_small"))
     if bundled.card.network.box_vox == box_vox:
-        networks["subtomogram_small (bundled)"] = bundled.module
-    methods: dict[str, Embed] = {"voxels in blocks of 4": block_means}
-    for name, network in networks.items():
-        methods[name] = lambda boxes, network=network: embed_boxes(network, boxes, batch=64)
+        networks["subtomogram_small (bundled)"] = bundled.card.input, bundled.module
+    methods = {"voxels in blocks of 4": Method(InputConfig(), block_means)}
+    for name, (inputs, network) in networks.items():
+        methods[name] = Method(inputs, partial(embed_boxes, network, batch=64))
     sizes = {"classes": chosen.classes, "per_class": chosen.per_class, "repeats": chosen.repeats}
     print(
         f"macro F1 of the nearest of {chosen.classes} prototypes of {EXAMPLES} examples (chance "

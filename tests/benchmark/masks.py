@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -91,9 +92,18 @@ class Sample:
         return [dice(true == i, found == one) if one else np.nan for i, one in zip(self.ids, at, strict=True)]
 
 
-def sample(model: Path, finder: LoadedModel, cache: Path) -> Sample:
-    """Read a simulated model; what the finder makes of it is kept in ``cache``."""
-    everything, inputs = read_particles(model / "particles.parquet"), InputConfig()
+class Network(NamedTuple):
+    """What embeds a row's boxes (None: harmonics), what its results are kept under, its line of the budget, its input."""
+
+    module: torch.nn.Module | None
+    key: str
+    line: str
+    inputs: InputConfig = InputConfig()
+
+
+def sample(model: Path, finder: LoadedModel, cache: Path, inputs: InputConfig) -> Sample:
+    """Read a simulated model, prepared as ``inputs`` say; what the finder makes of it is kept in ``cache``."""
+    everything = read_particles(model / "particles.parquet")
     particles = everything.select(is_molecule(everything.labels))
     noisy, clean = (read_tomogram(model / f"{name}.mrc", name=model.name) for name in ("reconstruction", "clean"))
     settings = zlib.crc32(InstanceConfig().model_dump_json().encode())
@@ -161,14 +171,14 @@ def named(samples: Sequence[Sample], view: View, embed: Callable[[np.ndarray], n
     return {name: classify(vectors[~teach], known, names, kind=kind).labels.astype(str) for name, kind in kinds.items()}
 
 
-def network(row: str, out: Path) -> tuple[torch.nn.Module | None, str, str]:
-    """What embeds a row's boxes (None: harmonics), what its results are kept under, and its line of the budget."""
+def network(row: str, out: Path) -> Network:
+    """The network of a row; it is trained first."""
     if row == "harmonics":
-        return None, row, f"{row}: no network"
+        return Network(None, row, f"{row}: no network")
     if row == "untrained":
         config = load_config(PretrainConfig, CONFIGS / "pretrain_simsiam_small.yaml")
         torch.manual_seed(config.train.seed)
-        return build(config.network).eval(), row, f"{row}: 0 steps"
+        return Network(build(config.network).eval(), row, f"{row}: 0 steps")
     spent, path = "", find_weights("subtomogram_small")
     if row != "subtomogram_small":
         seconds, path = train(out, row), out / row / WEIGHTS
@@ -176,27 +186,24 @@ def network(row: str, out: Path) -> tuple[torch.nn.Module | None, str, str]:
     loaded = load_weights(path)
     count = sum(parameter.numel() for parameter in loaded.module.parameters())
     line = f"{row}: {count / 1e6:.2f} M parameters, {loaded.card.steps} steps, {spent}{loaded.card.training_data}"
-    return loaded.module, f"{row}_{loaded.model_hash}", line
+    return Network(loaded.module, f"{row}_{loaded.model_hash}", line, loaded.card.input)
 
 
-def results_of(rows: Sequence[str], networks: Sequence[tuple], samples: Sequence[Sample], kept: Path) -> Results:
+def results_of(row: str, network: Network, samples: Sequence[Sample], kept: Path) -> Results:
     """Embed and name what ``kept`` does not hold yet: every view with the row's mask, or every view there is."""
     results: Results = {}
     labels, teach = truth(samples)
-    for row, (module, key, _) in zip(rows, networks, strict=True):
-        family, _, mask = row.partition("_") if row.startswith(tuple(REDUCED)) else (row, "", "")
-        embed = module and partial(embed_boxes, module, batch=64, copies=4)
-        for view in (view for view in VIEWS if mask in ("", view.mask)):
-            file = kept / f"{'-'.join((key, *view))}.json"
-            if not file.exists():
-                called = named(samples, view, embed)
-                with replacing(file) as path:
-                    path.write_text(json.dumps({name: found.tolist() for name, found in called.items()}))
-            results[family, view] = {name: np.array(found) for name, found in json.loads(file.read_text()).items()}
-            accuracy = [
-                f"{name} {(found == labels[~teach]).mean():.3f}" for name, found in results[family, view].items()
-            ]
-            print(row, *view, "accuracy", *accuracy, flush=True)
+    family, _, mask = row.partition("_") if row.startswith(tuple(REDUCED)) else (row, "", "")
+    embed = network.module and partial(embed_boxes, network.module, batch=64, copies=4)
+    for view in (view for view in VIEWS if mask in ("", view.mask)):
+        file = kept / f"{'-'.join((network.key, *view))}.json"
+        if not file.exists():
+            called = named(samples, view, embed)
+            with replacing(file) as path:
+                path.write_text(json.dumps({name: found.tolist() for name, found in called.items()}))
+        results[family, view] = {name: np.array(found) for name, found in json.loads(file.read_text()).items()}
+        accuracy = [f"{name} {(found == labels[~teach]).mean():.3f}" for name, found in results[family, view].items()]
+        print(row, *view, "accuracy", *accuracy, flush=True)
     return results
 
 
@@ -213,13 +220,18 @@ def main(arguments: list[str] | None = None) -> None:
     networks = [network(row, asked.out) for row in asked.only]
     finder = load_voxel_model("voxel_small", ("instance", "denoise"))
     models = dataset(asked.data, asked.structures, 0.5, split="validation", models=asked.models)
-    samples = [sample(model, finder, asked.out / "found") for model in models]
-    results = results_of(asked.only, networks, samples, asked.out / f"named_{fingerprint(samples):08x}")
-    labels, teach = truth(samples)
+    results: Results = {}
+    prepared: dict[InputConfig, list[Sample]] = {}
+    for row, one in zip(asked.only, networks, strict=True):
+        if one.inputs not in prepared:
+            prepared[one.inputs] = [sample(model, finder, asked.out / "found", one.inputs) for model in models]
+        samples = prepared[one.inputs]
+        results |= results_of(row, one, samples, asked.out / f"named_{fingerprint(samples):08x}")
+    labels, teach = truth(samples)  # the same whatever the preparation, as masks are
     agreement = np.concatenate([one.agreement() for one in samples])
     found = np.isfinite(agreement)
     masses = {name: mass for one in samples for name, mass in one.masses.items()}
-    print("", *(line for *_, line in networks), PUBLISHED, sep="\n")
+    print("", *(one.line for one in networks), PUBLISHED, sep="\n")
     species = len(set(labels))
     print(f"\n{teach.sum()} boxes teach, {(~teach).sum()} are scored, {species} species (chance {1 / species:.2f})")
     print(f"found masks: at {found.mean():.0%} of centres, median Dice {np.nanmedian(agreement):.2f}")

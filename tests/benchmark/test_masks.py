@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cryoembed.models.checkpoint import load_weights
+from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.simulate import SimulateConfig, simulate
 from tests.benchmark.mask_claims import (
     CLASSIFIERS,
@@ -21,7 +22,7 @@ from tests.benchmark.mask_claims import (
     f1_table,
     judged,
 )
-from tests.benchmark.masks import REDUCED, ROWS, Sample, results_of, sample, train, truth
+from tests.benchmark.masks import REDUCED, ROWS, Network, Sample, results_of, sample, train, truth
 from tests.recipes.hand_made import save_finder
 
 LABELS = np.array(["small", "large"] * 20)
@@ -99,10 +100,12 @@ def test_every_view_of_simulated_tomograms_is_named_once(tmp_path: Path) -> None
     )  # fmt: skip
     simulate(settings)
     finder = load_weights(save_finder(tmp_path / "finder.safetensors", threshold=1.0))
-    samples = [sample(tmp_path / f"model_{number}", finder, tmp_path / "found") for number in range(2)]
+    inputs = InputConfig()
+    samples = [sample(tmp_path / f"model_{number}", finder, tmp_path / "found", inputs) for number in range(2)]
     labels, teach = truth(samples)
     assert teach.tolist() == sorted(teach.tolist(), reverse=True)
-    named = [results_of(["harmonics"], [(None, "harmonics", "")], samples, tmp_path / "named") for _ in range(2)]
+    network = Network(None, "harmonics", "")
+    named = [results_of("harmonics", network, samples, tmp_path / "named") for _ in range(2)]
     assert [view for _, view in named[0]] == VIEWS
     assert str(named[0]) == str(named[1])
     assert len(f1_table(named[0], labels[~teach], samples[0].masses).splitlines()) == len(VIEWS) + 1
