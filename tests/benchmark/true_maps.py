@@ -6,7 +6,8 @@ Each box is compared with each map in all orientations (local correlation under 
 contrast transfer of its tomogram's defocus included). A species' score is the gain of likelihood over nothing being
 there, ``-n log(1 - r^2) / 2`` with n voxels under its mask; the best names the box, unless it stays below the best score of
 ``examples`` empty boxes, drawn ten times and never scored, as `unseen_species` draws its own. AP ranks by r alone, over all
-boxes. Tomograms are those of `unseen_species`.
+boxes. Tomograms are those of `unseen_species`. With ``--flatten`` maps and tomograms are compared with flattened spectra
+(`cryoembed.preprocess.spectrum`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from cryoembed.config import load_config
 from cryoembed.evaluate.classification import score_classes
 from cryoembed.evaluate.retrieval import average_precision
 from cryoembed.evaluate.table import as_text
+from cryoembed.io import read_tomogram
 from cryoembed.matching.template import Transfer, probe
 from cryoembed.preprocess.config import InputConfig
+from cryoembed.preprocess.prepare import prepare
+from cryoembed.preprocess.spectrum import flattening, measured_power
 from cryoembed.rotations import grid
 from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.simulate.density.structure_spec import expand
@@ -60,6 +64,18 @@ def contrast_transfer(defocus: float, voxel_size: float) -> Transfer:
     return at
 
 
+def flattened(model: Path, volume: str, transfer: Transfer) -> Transfer:
+    """The transfer function of a model's flattened tomogram."""
+    power = measured_power(prepare(read_tomogram(model / f"{volume}.mrc"), InputConfig()).tomogram.data)
+    along = np.arange(33)
+    amplitude = flattening(power, (64, 64, 64))[along, along, along]  # a diagonal has all frequencies
+
+    def at(frequency: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return transfer(frequency) * np.interp(frequency, along * np.sqrt(3) / 64, amplitude)
+
+    return at
+
+
 def correlations(
     boxes: npt.NDArray[np.float32], template: Template, step_deg: float, ctf: Transfer
 ) -> tuple[npt.NDArray, int]:
@@ -87,28 +103,34 @@ def main() -> None:
     parser.add_argument("--snr", nargs="+", default=["0.5", "0.1"], choices=list(SNRS))
     parser.add_argument("--step", type=float, default=18.0, help="degrees between orientations")
     parser.add_argument("--models", type=int, default=4)
+    parser.add_argument("--flatten", action="store_true", help="spectra made flat, of tomograms and maps alike")
     parser.add_argument("--examples", type=int, nargs="+", default=[1, 5, 10, 20], help="empty boxes of the threshold")
     asked = parser.parse_args()
     templates = maps(asked.structures)
     for snr in asked.snr:
         models = dataset(asked.out, asked.structures, SNRS[snr], split="test", models=asked.models)
         volume = "clean" if snr == "clean" else "reconstruction"
-        everything = [boxes_of([model], volume, InputConfig(), first=index) for index, model in enumerate(models)]
+        inputs = InputConfig(flatten=asked.flatten)
+        everything = [boxes_of([model], volume, inputs, first=index) for index, model in enumerate(models)]
+        transfers = [contrast_transfer(defocus_um(model), templates[0].voxel_size) for model in models]
+        if asked.flatten:
+            transfers = [flattened(model, volume, one) for model, one in zip(models, transfers, strict=True)]
         labels = np.concatenate([labels for _, labels, _ in everything])
         masses = {name: mass for _, _, of in everything for name, mass in of.items()}
         start = time.process_time()
         found = []
         for template in templates:
             parts = [
-                correlations(boxes, template, asked.step, contrast_transfer(defocus_um(model), template.voxel_size))
-                for (boxes, _, _), model in zip(everything, models, strict=True)
+                correlations(boxes, template, asked.step, transfer)
+                for (boxes, _, _), transfer in zip(everything, transfers, strict=True)
             ]
             found.append((np.concatenate([r for r, _ in parts]), parts[0][1]))
         seconds = (time.process_time() - start) / len(labels) * 1000
         names = np.array([template.name for template in templates], dtype=object)
         scores = {n: _score(found, names, labels, examples=n) for n in asked.examples}
         print(f"\nsnr_particle {snr}")
-        print(as_text([rows_of("true maps", seconds, scores, masses)]), flush=True)
+        name = "true maps, flattened" if asked.flatten else "true maps"
+        print(as_text([rows_of(name, seconds, scores, masses)]), flush=True)
 
 
 def _score(
