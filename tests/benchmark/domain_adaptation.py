@@ -17,6 +17,7 @@ agreement of halves says little of ``halves``, which was trained to make them ag
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="of trainings")
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
-    sets = validation_sets(asked.data, asked.structures, models=asked.models)
+    sets_of = partial(validation_sets, asked.data, asked.structures, asked.models)
     real_rows, simulated_rows = [], []
     for name, seed in [(name, seed) for name in asked.only for seed in asked.seeds]:
         weights, effort = BUNDLED, {"row": name, "seed": "-", "steps": "0", "CPU s": "0"}
@@ -139,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
             effort = {"row": name, "seed": str(seed), "steps": str(asked.steps), "CPU s": f"{seconds:.0f}"}
         found = on_real(weights, asked.folder, asked.out) | between_halves(weights, asked.folder, asked.out)
         real_rows.append(effort | found)
-        simulated_rows.append(effort | scores(weights, sets, asked.out))
+        simulated_rows.append(effort | scores(weights, sets_of, asked.out))
         print(real_rows[-1], simulated_rows[-1], flush=True)
     print(f"\nthe real crop, against pseudo-labels\n{as_text(real_rows)}")
     print(f"\nsimulated validation species, five examples\n{as_text(simulated_rows)}")

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m tests.benchmark.options ../shared/data                     # all rows; resumable
     OMP_NUM_THREADS=1 python -m tests.benchmark.options ../shared/data --only base shells --seeds 0 1 2
 
-Rows are overrides of `BASE`, itself configs/pretrain_subtomogram_small.yaml cut down; 64 boxes a step in every row (63 of
-triplets). Query by five examples for species of the validation split that no row has seen, boxes at true centres
+Rows are overrides of `BASE`, itself configs/pretrain_subtomogram_small.yaml cut down, with spectra left as they are; 64 boxes
+a step in every row (63 of triplets). Query by five examples for species of the validation split that no row has seen, boxes at true centres
 (`unseen_species`): F1 and AP, at every SNR. So short a training ranks options early, not the networks that come of
 them in the end, and rows differ by chance, too: ``--seeds`` (draws, phantoms, first weights) shows by how much.
 
@@ -45,7 +45,7 @@ CONFIG = CONFIGS / "pretrain_subtomogram_small.yaml"
 EXAMPLES, DRAWS = 5, 10
 BUNDLED = "subtomogram_small"
 BASE = (
-    "data.phantoms=300", "batch=16", "views=4",
+    "input.flatten=false", "data.flatten=false", "data.phantoms=300", "batch=16", "views=4",
     "train.steps=400", "train.warmup_steps=40", "train.learning_rate=0.002", "train.checkpoint_every=50",
 )  # fmt: skip
 # views as in configs/pretrain_simclr_small.yaml and pretrain_simsiam_small.yaml
