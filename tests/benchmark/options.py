@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python -m tests.benchmark.options ../shared/data                     # all rows; resumable
     OMP_NUM_THREADS=1 python -m tests.benchmark.options ../shared/data --only base shells --seeds 0 1 2
 
-Rows are overrides of `BASE`, itself configs/pretrain_subtomogram_small.yaml cut down, with spectra left as they are; 64 boxes
-a step in every row (63 of triplets). Query by five examples for species of the validation split that no row has seen,
-boxes at true centres (`unseen_species`): F1 and AP, at every SNR. So short a training ranks options early, not the networks that come of
-them in the end, and rows differ by chance, too: ``--seeds`` (draws, phantoms, first weights) shows by how much.
+Rows are overrides of `BASE`, itself configs/pretrain_subtomogram_small.yaml cut down, with spectra left as they are; 64
+boxes a step in every row (63 of triplets). Query by five examples for species of the validation split that no row has
+seen, boxes at true centres (`unseen_species`): F1 and AP, at every SNR. So short a training ranks options early, not
+the networks that come of them in the end, and rows differ by chance, too: ``--seeds`` (draws, phantoms, first weights)
+shows by how much.
 
 Not expressible, and so without a row: pairs (NT-Xent, SimSiam) with a share of structures or with boxes of nothing
 (`structure_share` and nuisances are of classes), so that they see 19 structures among 319 species. Boxes are
