@@ -104,6 +104,8 @@ def prepare(
     if config.flatten:
         scaled, out = out, _empty(shape, scratch, f"{tomogram.name}_flattened")
         power = measured_power(scaled)
+        if not power.max() > 0:
+            raise InputError(f"{tomogram.name}: nearly all voxels are alike, there is no spectrum to flatten")
         flatten_into(out, scaled, power)
     record = InputRecord(
         tomogram=tomogram.name,

@@ -34,12 +34,16 @@ _TILE = 128
 
 
 def power_by_shell(power: Grid, shape: Shape) -> Shells:
-    """(..., SHELLS) means over shells of the power on (..., z, y, x // 2 + 1) frequencies of volumes of ``shape``."""
+    """(..., SHELLS) means over shells of the power on (..., z, y, x // 2 + 1) frequencies of volumes of ``shape``.
+
+    Shells that a small grid has no frequency in are interpolated.
+    """
     shell, weight = _shell(shape).ravel(), hermitian_weight(shape).ravel()
-    rows = power.reshape(-1, shell.size)
-    sums = np.array([np.bincount(shell, row * weight, minlength=SHELLS) for row in rows])
-    means = sums / np.maximum(np.bincount(shell, weight, minlength=SHELLS), 1)  # small grids have empty shells
-    return means.reshape(*power.shape[:-3], SHELLS)
+    counts = np.bincount(shell, weight, minlength=SHELLS)
+    filled = np.flatnonzero(counts)
+    sums = [np.bincount(shell, row * weight, minlength=SHELLS)[filled] for row in power.reshape(-1, shell.size)]
+    means = [np.interp(np.arange(SHELLS), filled, row / counts[filled]) for row in sums]
+    return np.reshape(means, (*power.shape[:-3], SHELLS))
 
 
 def variance(power: Shells, shape: Shape) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import fft
 
+from cryoembed.errors import InputError
 from cryoembed.preprocess import spectrum
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.preprocess.prepare import InputRecord, prepare
@@ -122,10 +123,25 @@ def test_a_prepared_tomogram_is_flattened_in_memory_as_on_disk_and_its_spectrum_
     assert np.corrcoef(here.tomogram.data.ravel(), plain.tomogram.data.ravel())[0, 1] > 0.3  # bright stays bright
 
 
-def test_a_volume_of_eight_slices_is_flattened_too() -> None:
-    data = prepare(Tomogram(coloured(2, 0, shape=(8, 40, 9)), 10.0, "t"), InputConfig(flatten=True)).tomogram.data
+@pytest.mark.parametrize("shape", [(8, 40, 9), (8, 8, 8)])
+def test_a_volume_of_eight_slices_is_flattened_too(shape: tuple[int, int, int]) -> None:
+    data = prepare(Tomogram(coloured(2, 0, shape=shape), 10.0, "t"), InputConfig(flatten=True)).tomogram.data
     assert np.isfinite(data).all()
     assert 0.5 < data.std() < 1.5
+
+
+def test_shells_without_a_frequency_lie_between_their_neighbours() -> None:
+    power = np.exp(-3 * frequency((8, 8, 8))[None])
+    shells = power_by_shell(power, (8, 8, 8))[0]
+    assert (np.diff(shells) < 0).all()
+
+
+def test_a_volume_that_is_empty_wherever_power_is_measured_is_refused() -> None:
+    volume = np.zeros((8, 8, 2000), dtype=np.float32)
+    volume[:, :, 100:300:2] = 1  # between two blocks, and its mean taken off again
+    volume[:, :, 101:300:2] = -1
+    with pytest.raises(InputError, match="no spectrum to flatten"):
+        prepare(Tomogram(volume, 10.0, "t"), InputConfig(flatten=True), contrast="bright")
 
 
 def test_a_flattened_input_is_scaled_to_deviation_one() -> None:
