@@ -5,10 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from cryoembed.errors import InputError
 
@@ -17,9 +24,17 @@ _YAML = (".yaml", ".yml")
 
 
 class Config(BaseModel):
-    """Base of every settings class: immutable, strict about names, comparable."""
+    """Base of every settings class: immutable, strict about names, comparable.
+
+    Attributes
+    ----------
+    later
+        Settings younger than files that hold this config (weights, stores, checkpoints). They are not written at their
+        default, so that hashes and comparisons with what was written before stay as they were.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    later: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -33,6 +48,14 @@ class Config(BaseModel):
             if isinstance(value, Mapping) and isinstance(default, BaseModel):
                 merged[name] = _laid_over(default.model_dump(), value)
         return merged
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        for name in self.later:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                values.pop(name, None)
+        return values
 
     def to_yaml(self) -> str:
         """Return the resolved settings as YAML text, in the order of definition."""

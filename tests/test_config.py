@@ -1,6 +1,7 @@
 """Settings: frozen, typed, and helpful about typing errors."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -75,3 +76,20 @@ def test_setting_a_part_keeps_the_rest_of_the_owners_default() -> None:
     assert config.pair == Outer(steps=8, optimizer=Inner(learning_rate=0.4))
     assert config.inner.learning_rate == 0.3
     assert load_config(Owner, overrides=["pair.optimizer.learning_rate=0.5"]).pair.steps == 7
+
+
+def test_a_later_setting_is_not_written_at_its_default_so_that_older_files_still_match() -> None:
+    class Box(Config):
+        later: ClassVar[tuple[str, ...]] = ("flatten",)
+        size: int = 3
+        flatten: bool = False
+
+    class Owner(Config):
+        box: Box = Box()
+
+    assert Owner().model_dump() == {"box": {"size": 3}}
+    assert "flatten" not in Owner().to_yaml()
+    asked = load_config(Owner, None, ["box.flatten=true"])
+    assert asked.model_dump() == {"box": {"size": 3, "flatten": True}}
+    assert Owner.model_validate(asked.model_dump()) == asked
+    assert asked != Owner()

@@ -157,8 +157,6 @@ def model_hash(tensors: Mapping[str, Tensor], card: ModelCard) -> str:
     decisive = card.model_dump(mode="json", include={"network", "input"})
     if decisive["network"].get("fovea", "") is None:  # networks without one keep the hash from before there were any
         del decisive["network"]["fovea"], decisive["network"]["fovea_vox"]
-    if not decisive["input"]["flatten"]:  # likewise
-        del decisive["input"]["flatten"]
     digest.update(json.dumps(decisive, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,8 @@ Contrast = Literal["auto", "dark", "bright"]
 
 class InputConfig(Config):
     """Contrast, clipping, scaling and voxel size of a network's input (design, section 4, "Normalisation")."""
+
+    later: ClassVar[tuple[str, ...]] = ("flatten",)
 
     voxel_size: float = Field(10.0, gt=0, description="A; inputs are resampled to it")
     clip_percentiles: tuple[float, float] = (0.1, 99.9)

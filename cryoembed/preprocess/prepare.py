@@ -6,6 +6,7 @@ Every step is recorded in an `InputRecord`, so that two volumes prepared differe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,11 +103,7 @@ def prepare(
     limits, mean, deviation = _normalise(out, decision.sign, config, tomogram.name)
     power = None
     if config.flatten:
-        scaled, out = out, _empty(shape, scratch, f"{tomogram.name}_flattened")
-        power = measured_power(scaled)
-        if not power.max() > 0:
-            raise InputError(f"{tomogram.name}: nearly all voxels are alike, there is no spectrum to flatten")
-        flatten_into(out, scaled, power)
+        out, power = _flattened(out, scratch, tomogram.name)
     record = InputRecord(
         tomogram=tomogram.name,
         contrast=decision.contrast,
@@ -130,6 +127,20 @@ def prepare(
 
 def _empty(shape: tuple[int, int, int], scratch: Path | None, name: str) -> Volume:
     return np.empty(shape, dtype=np.float32) if scratch is None else scratch_array(scratch, name, shape, np.float32)
+
+
+def _flattened(scaled: Volume, scratch: Path | None, name: str) -> tuple[Volume, npt.NDArray[np.float64]]:
+    """A flattened copy and the power that was made flat; the file of a memory-mapped original is removed."""
+    try:
+        power = measured_power(scaled)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    out = _empty((scaled.shape[0], scaled.shape[1], scaled.shape[2]), scratch, f"{name}_flattened")
+    flatten_into(out, scaled, power)
+    if isinstance(scaled, np.memmap) and scaled.filename is not None:
+        with suppress(OSError):  # where open files cannot be removed the folder's owner does it later
+            Path(scaled.filename).unlink()
+    return out, power
 
 
 def _refuse_unusable(tomogram: Tomogram) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from cryoembed.errors import InputError
 from cryoembed.preprocess.resample import mirrored
 
 Shape = tuple[int, int, int]
@@ -53,12 +54,19 @@ def variance(power: Shells, shape: Shape) -> npt.NDArray[np.float64]:
 
 
 def measured_power(volume: Volume) -> Shells:
-    """(SHELLS,) mean power of windowed blocks spread evenly over a volume; its mean over frequencies is the variance.
+    """(SHELLS,) mean power of windowed blocks spread evenly over a prepared volume.
+
+    Where the blocks lie decides its shape only; its scale is that of s.d. 1.
 
     Parameters
     ----------
     volume
-        (z, y, x) of mean 0; may be a memory map, of which only the blocks are read.
+        (z, y, x) of mean 0 and s.d. 1; may be a memory map, of which only the blocks are read.
+
+    Raises
+    ------
+    InputError
+        If the blocks are empty.
     """
     z, y, x = (min(_BLOCK, size) for size in volume.shape)
     window = np.hanning(z + 2)[1:-1, None, None] * np.hanning(y + 2)[1:-1, None] * np.hanning(x + 2)[1:-1]
@@ -68,14 +76,16 @@ def measured_power(volume: Volume) -> Shells:
     for at_z, at_y, at_x in itertools.product(*starts):
         block = np.asarray(volume[at_z : at_z + z, at_y : at_y + y, at_x : at_x + x], dtype=np.float32)
         total += power_by_shell(np.square(np.abs(fft.rfftn(block * window))), (z, y, x))
-    return total / np.prod([len(axis) for axis in starts])
+    if not total.max() > 0:
+        raise InputError("nearly all voxels are alike, there is no spectrum to flatten")
+    return np.asarray(total / variance(total, (z, y, x)))
 
 
 def flattening(power: Shells, shape: Shape) -> Grid:
     """(..., z, y, x // 2 + 1) amplitudes that give volumes of ``shape`` with (..., SHELLS) power a flat one, s.d. 1.
 
-    Flat but for a Gaussian fall-off towards high frequencies, and for shells of hardly any power. The mean is treated as
-    the lowest shell.
+    Flat but for a Gaussian fall-off towards high frequencies, and for shells of hardly any power. What varies more slowly
+    than the lowest shell, the mean included, is treated as that shell: thickness and drifts stay, a little weaker.
     """
     power = np.concatenate([power[..., 1:2], power[..., 1:]], axis=-1)
     centres = np.linspace(0, HIGHEST, SHELLS)
@@ -113,7 +123,7 @@ def flatten_into(out: Volume, volume: Volume, power: Shells) -> None:
 @lru_cache(maxsize=16)
 def frequency(shape: Shape) -> Grid:
     """Spatial frequency of each rfft coefficient, cycles/voxel."""
-    z, y, x = (square.astype(np.float32) ** 2 for square in (np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]),
+    z, y, x = (along.astype(np.float32) ** 2 for along in (np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]),
                                                              np.fft.rfftfreq(shape[2])))  # fmt: skip
     return np.asarray(np.sqrt(z[:, None, None] + y[:, None] + x), dtype=np.float32)
 

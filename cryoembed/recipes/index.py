@@ -118,11 +118,12 @@ def _index_one(
             scratch=scratch,
             progress=advance,
         )
-        contrast, volume = found.prepared.record.contrast, found.prepared.tomogram
+        contrast, volume, read = found.prepared.record.contrast, found.prepared.tomogram, found.prepared.record
         if encoder.card.input != finder.card.input:  # the encoder wants another voxel size, scale or spectrum
-            volume = prepare(tomogram, encoder.card.input, contrast=contrast, scratch=scratch / "encoder").tomogram
+            encoder_input = prepare(tomogram, encoder.card.input, contrast=contrast, scratch=scratch / "encoder")
+            volume, read = encoder_input.tomogram, encoder_input.record
         masked = store.key.mask != "none"
-        if masked and volume.shape != found.labels.shape:
+        if masked and volume.voxel_size != found.prepared.tomogram.voxel_size:
             raise InputError(
                 f"{encoder.card.name} masks boxes by instances but reads voxels of another size than "
                 f"{finder.card.name}; choose weights with the same input.voxel_size"
@@ -144,7 +145,11 @@ def _index_one(
             vectors,
             found.particles,
             source=describe_source(tomogram, path, contrast=contrast, contrast_reason=reason),
-            record={"key": made_from, "input": found.prepared.record.model_dump(mode="json")},
+            record={
+                "key": made_from,
+                "input": found.prepared.record.model_dump(mode="json"),
+                "encoder_input": read.model_dump(mode="json"),
+            },
             instances=found.labels if masked else None,
         )
     return len(found.particles)

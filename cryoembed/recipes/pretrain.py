@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from cryoembed.views.pool import SubtomogramConfig, SubtomogramPool, clean_boxes
 
 __all__ = ["PretrainConfig", "pretrain"]
 
+_log = logging.getLogger(__name__)
 _TURNS = 3  # orientations that a class's shape is measured in
 
 
@@ -114,6 +116,8 @@ def _start(network: Network, config: PretrainConfig) -> str:
             f"refine goes on with the network of its pretraining, but {config.weights} ({card.name}) has other "
             "settings of network or input; copy both from the config.yaml beside it"
         )
+    if card.input != config.input:
+        _log.warning("%s, to start from, read another input: %s there, %s here", card.name, card.input, config.input)
     start_from(network, loaded.module)
     return f", from {card.name} ({loaded.model_hash})"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ RESOLUTION_PER_VOXEL = 1.6  # A per A: makes a fine grid look like one averaged 
 class SubtomogramConfig(Config):
     """What boxes hold and how they are imaged."""
 
+    later: ClassVar[tuple[str, ...]] = ("flatten",)
+
     kind: Literal["subtomograms"] = "subtomograms"
     voxel_size: float = Field(10.0, gt=0, description="A")
     box_vox: int = Field(32, ge=8)
@@ -55,7 +57,7 @@ class SubtomogramConfig(Config):
         0, ge=0, description="batches after which the oldest phantom gives way to a new one; 0: never"
     )
     imaging: ImagingRanges = ImagingRanges()
-    flatten: bool = Field(False, description="as cut from flattened tomograms (input.flatten)")
+    flatten: bool = Field(False, description="as cut from flattened tomograms (input.flatten); before augment")
     seed: int = 0
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryoembed.preprocess.spectrum import flatten_into, frequency, measured_power, power_by_shell
+from cryoembed.preprocess.spectrum import LIMIT, flatten_into, frequency, measured_power, power_by_shell
 from cryoembed.views.imaging import (
     ImagingRanges,
     draw_microscopes,
@@ -138,6 +138,7 @@ def test_boxes_of_trainings_are_flattened_as_tomograms_are(seed: int) -> None:
     out = np.empty_like(tomogram)
     flatten_into(out, tomogram, measured_power(tomogram))
     assert boxes.dtype == torch.float32
+    assert float(flattened(noise * 100, np.ones((48, 24))).abs().max()) == LIMIT
     assert float(boxes.std()) == pytest.approx(1, abs=0.05)
     assert out.std() == pytest.approx(1, abs=0.05)
     of_boxes = np.mean([measured_power(box) for box in boxes.numpy()], axis=0)

@@ -10,8 +10,10 @@ import torch
 from scipy import ndimage
 
 from cryoembed.errors import InputError
+from cryoembed.preprocess.spectrum import HIGHEST, SHELLS, measured_power
 from cryoembed.simulate.density.phantoms import random_phantom
 from cryoembed.views.augment import AugmentConfig
+from cryoembed.views.imaging import ImagingRanges
 from cryoembed.views.masks import MaskShares
 from cryoembed.views.rendering import FineTemplate, fine_template, paste, render
 from cryoembed.views.subtomograms import (
@@ -211,3 +213,22 @@ def test_the_share_of_structures_in_a_batch_is_what_was_asked(pool: SubtomogramP
         labels = draw_classes(two, config, np.random.default_rng(0), classes=4, views=1)["label"].numpy()
         assert len(set(labels)) == 4
         assert int((labels >= 4).sum()) == expected
+
+
+def test_boxes_are_flattened_where_asked_and_are_otherwise_the_same(pool: SubtomogramPool) -> None:
+    config = CONFIG.model_copy(update={"box_vox": 32, "neighbours": 0, "membrane_probability": 0.0})
+    white = dict.fromkeys(("noise_slope", "noise_ramp", "noise_rise", "soft_filter", "tilt_falloff"), (0.0, 0.0))
+    imaging = ImagingRanges(snr=(0.05, 0.05), band_limit_probability=0, **white)  # type: ignore[arg-type]
+    config = config.model_copy(update={"imaging": imaging})
+    nothing = np.full(64, len(pool.templates))
+    plain, flat = (
+        draw_boxes(pool, config.model_copy(update={"flatten": flatten}), nothing, np.random.default_rng(3)).numpy()
+        for flatten in (False, True)
+    )
+    spectra = [np.mean([measured_power((box - box.mean()) / box.std()) for box in boxes], axis=0)[1:10]
+               for boxes in (plain, flat)]  # fmt: skip
+    wanted = np.exp(-((np.arange(1, 10) * HIGHEST / (SHELLS - 1) / 0.25) ** 2))
+    ratios = [power / wanted for power in spectra]
+    assert ratios[0].max() / ratios[0].min() > 5
+    assert ratios[1].max() / ratios[1].min() < 1.8
+    assert np.corrcoef(plain.ravel(), flat.ravel())[0, 1] > 0.5
