@@ -39,7 +39,7 @@ def power_by_shell(power: Grid, shape: Shape) -> Shells:
 
     Shells that a small grid has no frequency in are interpolated.
     """
-    shell, weight = _shell(shape).ravel(), hermitian_weight(shape).ravel()
+    shell, weight = shell_of(shape).ravel(), hermitian_weight(shape).ravel()
     counts = np.bincount(shell, weight, minlength=SHELLS)
     filled = np.flatnonzero(counts)
     sums = [np.bincount(shell, row * weight, minlength=SHELLS)[filled] for row in power.reshape(-1, shell.size)]
@@ -49,7 +49,7 @@ def power_by_shell(power: Grid, shape: Shape) -> Shells:
 
 def variance(power: Shells, shape: Shape) -> npt.NDArray[np.float64]:
     """(...) variance of volumes of ``shape`` with (..., SHELLS) power."""
-    counts = np.bincount(_shell(shape).ravel(), hermitian_weight(shape).ravel(), minlength=SHELLS)
+    counts = np.bincount(shell_of(shape).ravel(), hermitian_weight(shape).ravel(), minlength=SHELLS)
     return np.asarray(power @ counts / counts.sum())
 
 
@@ -139,8 +139,9 @@ def hermitian_weight(shape: Shape) -> Grid:
 
 
 @lru_cache(maxsize=16)
-def _shell(shape: Shape) -> npt.NDArray[np.int64]:
-    return np.round(frequency(shape) / HIGHEST * (SHELLS - 1)).astype(np.int64)
+def shell_of(shape: Shape, count: int = SHELLS) -> npt.NDArray[np.int64]:
+    """(z, y, x // 2 + 1) number of the shell, of ``count`` up to the corner of the cube, of each rfft coefficient."""
+    return np.round(frequency(shape) / np.float64(HIGHEST) * (count - 1)).astype(np.int64)
 
 
 def _starts(size: int, side: int) -> list[int]:

@@ -7,7 +7,6 @@ CTF and envelope and adds noise with the same wedge, cheap enough to give every 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -17,13 +16,22 @@ from pydantic import Field
 from torch import Tensor
 
 from cryoembed.config import Config
-from cryoembed.preprocess.spectrum import LIMIT, flattening, frequency, hermitian_weight, power_by_shell, variance
+from cryoembed.preprocess.spectrum import (
+    HIGHEST,
+    LIMIT,
+    flattening,
+    frequency,
+    hermitian_weight,
+    power_by_shell,
+    shell_of,
+    variance,
+)
 
 Range = tuple[float, float]
 Shape = tuple[int, int, int]
 # what the two views of a pair have in common: nothing, wedge and CTF, or the noise as well (one image for both)
 Share = Literal["nothing", "microscope", "image"]
-SHELLS = 256  # steps of spatial frequency between 0 and the corner of the cube, in look-up tables
+TABLE_STEPS = 256  # steps of spatial frequency between 0 and the corner of the cube, in look-up tables
 
 
 class ImagingRanges(Config):
@@ -94,10 +102,10 @@ def draw_microscopes(
             band = _band(shape, ranges.band_limit[0])  # the usual case, 20 A data at 10 A, deserves its own share
         limit = uniform(*ranges.tilt_max_deg)
         wedge = _wedge(shape, limit, uniform(-1, 1) * ranges.axis_jitter_deg)
-        signal = _signal_table(voxel_size, ranges, generator)[_shell(shape)]
-        noise = _noise_table(ranges, generator)[_shell(shape)]
+        signal = _signal_table(voxel_size, ranges, generator)[shell_of(shape, TABLE_STEPS)]
+        noise = _noise_table(ranges, generator)[shell_of(shape, TABLE_STEPS)]
         support = wedge if band is None else wedge * band
-        support = support * _soft_table(ranges, generator)[_shell(shape)]
+        support = support * _soft_table(ranges, generator)[shell_of(shape, TABLE_STEPS)]
         support = support * _tilt_weight(shape, uniform(*ranges.tilt_falloff))
         noise = noise * _ramp(shape, uniform(*ranges.noise_ramp))
         if clean:
@@ -111,7 +119,7 @@ def draw_microscopes(
 
 
 def radial_power(volumes: Tensor) -> Tensor:
-    """Mean power spectrum of (n, z, y, x) volumes by shell, (SHELLS,), normalised so that it sums to 1 over the grid.
+    """Mean power spectrum of (n, z, y, x) volumes by shell, (TABLE_STEPS,), normalised so that it sums to 1 over the grid.
 
     `transmitted` needs it to know beforehand how much variance a filter lets through.
     """
@@ -119,16 +127,16 @@ def radial_power(volumes: Tensor) -> Tensor:
     spectrum = torch.fft.rfftn(volumes.float(), dim=(1, 2, 3)).abs().square().mean(0)
     spectrum[0, 0, 0] = 0
     weighted = spectrum * torch.from_numpy(hermitian_weight(shape))
-    shell = torch.from_numpy(_shell(shape)).flatten().long()
-    sums = torch.zeros(SHELLS).index_add_(0, shell, weighted.flatten())
-    counts = torch.zeros(SHELLS).index_add_(0, shell, torch.from_numpy(hermitian_weight(shape)).flatten())
+    shell = torch.from_numpy(shell_of(shape, TABLE_STEPS)).flatten()
+    sums = torch.zeros(TABLE_STEPS).index_add_(0, shell, weighted.flatten())
+    counts = torch.zeros(TABLE_STEPS).index_add_(0, shell, torch.from_numpy(hermitian_weight(shape)).flatten())
     return sums / counts.clamp(min=1) / sums.sum()
 
 
 def transmitted(transfer: Tensor, power: Tensor) -> Tensor:
     """(n,) share of the variance of a signal with radial ``power`` that (n, z, y, x // 2 + 1) filters let through."""
     shape = _shape(transfer)
-    density = power[torch.from_numpy(_shell(shape)).long()] * torch.from_numpy(hermitian_weight(shape))
+    density = power[torch.from_numpy(shell_of(shape, TABLE_STEPS))] * torch.from_numpy(hermitian_weight(shape))
     return torch.einsum("nzyx,zyx->n", transfer.square(), density) / density.sum()
 
 
@@ -158,7 +166,7 @@ def image(
     (n, z, y, x) float32
     """
     shape = tuple(density.shape[1:])
-    noise_power = transmitted(microscopes.noise, torch.ones(SHELLS))
+    noise_power = transmitted(microscopes.noise, torch.ones(TABLE_STEPS))
     noise_variance = particle_variance / microscopes.snr
     noise_scale = (noise_variance / noise_power.clamp(min=1e-12)).sqrt()
     spectrum = torch.fft.rfftn(density, dim=(1, 2, 3)) * microscopes.signal
@@ -187,12 +195,12 @@ def expected_power(
     Parameters
     ----------
     signal_power
-        (SHELLS,) of `radial_power`: of what the tomograms hold.
+        (TABLE_STEPS,) of `radial_power`: of what the tomograms hold.
     particle_variance, volume_variance
         As `image` takes them; contrast gain and clipping are left out.
     """
     shape = _shape(microscopes.noise)
-    density = signal_power[torch.from_numpy(_shell(shape)).long()]
+    density = signal_power[torch.from_numpy(shell_of(shape, TABLE_STEPS))]
     noise = power_by_shell(microscopes.noise.square().numpy(), shape)
     signal = power_by_shell((microscopes.signal.square() * density).numpy(), shape)
     noise *= ((particle_variance / microscopes.snr).numpy() / variance(noise, shape))[:, None]
@@ -269,7 +277,7 @@ def _tilt_weight(shape: Shape, exponent: float) -> npt.NDArray[np.float32]:
 
 
 def _table_frequency() -> npt.NDArray[np.float64]:
-    return np.asarray(np.arange(SHELLS) * (np.sqrt(0.75) / (SHELLS - 1)), dtype=np.float64)
+    return np.asarray(np.arange(TABLE_STEPS) * (HIGHEST / (TABLE_STEPS - 1)), dtype=np.float64)
 
 
 def _wedge(shape: Shape, tilt_max_deg: float, axis_deg: float) -> npt.NDArray[np.float32]:
@@ -298,11 +306,6 @@ def _axes(shape: Shape) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32
         fy.astype(np.float32)[None, :, None],
         fx.astype(np.float32)[None, None, :],
     )
-
-
-@lru_cache(maxsize=8)
-def _shell(shape: Shape) -> npt.NDArray[np.int16]:
-    return np.asarray(np.round(frequency(shape) / np.sqrt(0.75) * (SHELLS - 1)), dtype=np.int16)
 
 
 def _shape(transfer: Tensor) -> Shape:
