@@ -337,3 +337,7 @@ def _numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
         print(f"error: {flag} {text!r}: expected three numbers z,y,x in A, such as 720,960,960", file=sys.stderr)
         raise typer.Exit(2) from None
     return (z, y, x)
+
+
+if __name__ == "__main__":
+    main()
