@@ -97,7 +97,7 @@ def ask(
     }
 
 
-def run(folder: Path, name: str, origin: Triple, out: Path, expand: int) -> dict[str, object]:
+def run(folder: Path, name: str, origin: Triple, out: Path, expand: int, subtomogram: str) -> dict[str, object]:
     """Index, query and score one volume; returns the figures."""
     path = folder / f"{name}.mrc"
     volume = read_tomogram(path, origin=origin)
@@ -105,7 +105,7 @@ def run(folder: Path, name: str, origin: Triple, out: Path, expand: int) -> dict
     examples = choose_examples(labels, volume)
     store = out / f"{name}_store"
     start = time.perf_counter()
-    print(index(IndexConfig(tomograms=(path,), out=store, origin=origin)))
+    print(index(IndexConfig(tomograms=(path,), out=store, origin=origin, subtomogram_weights=subtomogram)))
     seconds = time.perf_counter() - start
     best, figures = ask(store, examples, labels, out / name, expand=expand)
     asked, target = out / f"{name}_examples.csv", out / f"{name}_hits.star"
@@ -157,12 +157,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/emp10499"))
     parser.add_argument("--volume", choices=[*VOLUMES], help="only this one")
+    parser.add_argument("--subtomogram", default="subtomogram_small", help="another encoder needs another --out")
     parser.add_argument("--expand", type=int, default=0, help="of `query`: best hits that join the examples")
     parser.add_argument("--draws", type=int, default=0, help="of examples, for a table with and without joining hits")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     names = [arguments.volume] if arguments.volume else list(VOLUMES)
-    results = {name: run(arguments.folder, name, VOLUMES[name], arguments.out, arguments.expand) for name in names}
+    results = {
+        name: run(arguments.folder, name, VOLUMES[name], arguments.out, arguments.expand, arguments.subtomogram)
+        for name in names
+    }
     (arguments.out / "figures.json").write_text(json.dumps(results, indent=1) + "\n")
     for name, figures in results.items():
         print(f"\n{name}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,11 +42,10 @@ class Case:
     contrast: Literal["dark", "bright"]
     taps: Literal["centre", "around"]
     within: float
-    save_encoder: Callable[[Path], Path] = save_encoder
+    save_encoder: Callable[..., Path] = save_encoder
     encoder_inputs: InputConfig = WHOLE_RANGE
 
 
-FLATTENED = WHOLE_RANGE.model_copy(update={"flatten": True})
 CASES = {
     "lone dark voxels": Case(10.0, (0.0, 0.0, 0.0), "dark", "centre", 1e-2),
     "a wider look, in a cropped volume": Case(
@@ -55,7 +53,7 @@ CASES = {
     ),
     "resampled from 20 A, in a binned volume": Case(20.0, (5.0, 1205.0, 5.0), "bright", "centre", VOXEL_SIZE),
     "flattened for the encoder": Case(
-        10.0, (0.0, 0.0, 0.0), "dark", "centre", 1e-2, partial(save_encoder, inputs=FLATTENED), FLATTENED
+        10.0, (0.0, 0.0, 0.0), "dark", "centre", 1e-2, encoder_inputs=WHOLE_RANGE.model_copy(update={"flatten": True})
     ),
 }
 
@@ -78,7 +76,7 @@ def test_every_planted_voxel_comes_back_once_at_its_place(
     planted = places * case.voxel_size + case.origin
     tomogram, peak, seen_peak = _write(tmp_path / "TS_01.mrc", places, case)
     finder = save_finder(tmp_path / "finder.safetensors", threshold=0.4 * peak, taps=case.taps)
-    encoder = case.save_encoder(tmp_path / "encoder.safetensors")
+    encoder = case.save_encoder(tmp_path / "encoder.safetensors", inputs=case.encoder_inputs)
     boxes = _small_slabs_and_seen_boxes(monkeypatch)
 
     store_path = tmp_path / "store"
