@@ -16,7 +16,7 @@ from cryoembed.models.config import (
 )
 from cryoembed.models.receptive import total_stride
 from cryoembed.preprocess.config import InputConfig
-from cryoembed.recipes.training_data import Stream, check_stream
+from cryoembed.recipes.training_data import Stream, check_input, check_stream
 from cryoembed.simulate.density.structure_spec import StructureSpec
 from cryoembed.training.config import TrainConfig
 from cryoembed.views.augment import AugmentConfig
@@ -99,16 +99,7 @@ class PretrainConfig(Config):
 
     @model_validator(mode="after")
     def _data_fits(self) -> PretrainConfig:
-        if self.input.scale != "zscore":
-            raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
-        if self.data.voxel_size != self.input.voxel_size:
-            raise ValueError(
-                f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
-            )
-        if self.input.flatten != (isinstance(self.data, SubtomogramConfig) and self.data.flatten):
-            raise ValueError(
-                f"input.flatten is {self.input.flatten}: data.flatten must be the same (scenes are never flattened)"
-            )
+        check_input(self.input, self.data)
         if isinstance(self.data, SceneConfig):
             self._check_windows(self.data)
             check_stream(self.data, self.stream, self.dataset)

@@ -17,6 +17,7 @@ from cryoembed.models.dense_simsiam import VoxelNetwork
 from cryoembed.preprocess.config import InputConfig
 from cryoembed.recipes.training_data import (
     Stream,
+    check_input,
     check_stream,
     check_truth,
     scene_source,
@@ -65,15 +66,7 @@ class TrainRecipeConfig(Config):
                 f"network.heads {', '.join(untrained)} would be given away untrained: leave them out, put them among the "
                 "tasks, or take them from weights with frozen: all_but_heads"
             )
-        if self.input.scale != "zscore" or self.input.flatten:
-            raise ValueError(
-                "trainings of heads draw views of mean 0 and s.d. 1, their spectrum as it is: input.scale must be zscore, "
-                "input.flatten false"
-            )
-        if self.data.voxel_size != self.input.voxel_size:
-            raise ValueError(
-                f"data.voxel_size {self.data.voxel_size} differs from input.voxel_size {self.input.voxel_size}"
-            )
+        check_input(self.input, self.data)
         check_stream(self.data, self.stream, self.dataset)
         if self.frozen != "none" and self.weights is None:
             raise ValueError(f"frozen: {self.frozen} keeps the encoder as it is: give pretrained weights")
@@ -131,7 +124,13 @@ def train(config: TrainRecipeConfig) -> str:
 def _start(network: VoxelNetwork, config: TrainRecipeConfig) -> None:
     """Copy the weights to start from; what stays frozen, or is not trained, must come from them."""
     assert config.weights is not None
-    new = start_from(network, load_weights(find_weights(config.weights)).module)
+    loaded = load_weights(find_weights(config.weights))
+    if (seen := loaded.card.input) != config.input:
+        what = f"{config.weights} ({loaded.card.name}) read another input: {seen} there, {config.input} here"
+        if config.frozen != "none":
+            raise InputError(f"{what}; what is frozen cannot learn to read this one: copy input, or leave out frozen")
+        logger.warning("%s", what)
+    new = start_from(network, loaded.module)
     kept = ["backbone."] * (config.frozen != "none") + ["pyramid."] * (config.frozen == "all_but_heads")
     kept += [f"heads.{head}." for head in config.network.heads if head not in config.tasks]
     lacking = [name for name in new if name.startswith(tuple(kept))]

@@ -44,6 +44,16 @@ def read_stream(value: Any) -> Any:
 Stream = Annotated[DatasetConfig | None, BeforeValidator(read_stream)]
 
 
+def check_input(inputs: InputConfig, data: SceneConfig | SubtomogramConfig) -> None:
+    """Refuse data that are drawn otherwise than the network's input is prepared (`ValueError`, for validators)."""
+    if inputs.scale != "zscore":
+        raise ValueError("trainings draw views of mean 0 and s.d. 1: input.scale must be zscore")
+    if data.voxel_size != inputs.voxel_size:
+        raise ValueError(f"data.voxel_size {data.voxel_size} differs from input.voxel_size {inputs.voxel_size}")
+    if data.flatten != inputs.flatten:
+        raise ValueError(f"input.flatten is {inputs.flatten}, data.flatten {data.flatten}: give both or neither")
+
+
 def check_stream(data: SceneConfig, stream: DatasetConfig | None, dataset: Path | None) -> None:
     """Refuse settings of endless data that contradict each other (`ValueError`, for validators)."""
     if dataset is not None and (stream is not None or data.refresh_every):

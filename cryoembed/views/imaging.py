@@ -195,12 +195,12 @@ def expected_power(
     Parameters
     ----------
     signal_power
-        (TABLE_STEPS,) of `radial_power`: of what the tomograms hold.
+        ([n,] TABLE_STEPS) of `radial_power`: of what the tomograms hold.
     particle_variance, volume_variance
         As `image` takes them; contrast gain and clipping are left out.
     """
     shape = _shape(microscopes.noise)
-    density = signal_power[torch.from_numpy(shell_of(shape, TABLE_STEPS))]
+    density = signal_power[..., torch.from_numpy(shell_of(shape, TABLE_STEPS))]
     noise = power_by_shell(microscopes.noise.square().numpy(), shape)
     signal = power_by_shell((microscopes.signal.square() * density).numpy(), shape)
     noise *= ((particle_variance / microscopes.snr).numpy() / variance(noise, shape))[:, None]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cryoembed.semantic import IGNORED
-from cryoembed.views.imaging import Microscopes, draw_microscopes, image, transmitted
+from cryoembed.views.imaging import Microscopes, draw_microscopes, expected_power, flattened, image, transmitted
 from cryoembed.views.scenes import CleanScene, SceneConfig
 
 TARGETS = ("distance", "boundary", "foreground", "classes", "semantic_distance", "inside")
@@ -64,13 +64,15 @@ class Crops:
         passed = torch.cat(
             [transmitted(microscopes.signal[i : i + 1], scene.power) for i, scene in enumerate(self._scenes)]
         )
-        noisy = image(
-            self._cut("density") if change is None else change(self._cut("density")),
-            microscopes,
-            particle_variance=passed * torch.tensor([scene.particle_variance for scene in self._scenes]),
-            volume_variance=passed * torch.tensor([scene.volume_variance for scene in self._scenes]),
-            generator=generator,
-        )
+        variances = {
+            name: passed * torch.tensor([getattr(scene, name) for scene in self._scenes])
+            for name in ("particle_variance", "volume_variance")
+        }
+        density = self._cut("density") if change is None else change(self._cut("density"))
+        noisy = image(density, microscopes, **variances, generator=generator)
+        if self.config.flatten:
+            power = torch.stack([scene.power for scene in self._scenes])
+            noisy = flattened(noisy, expected_power(microscopes, power, **variances))
         for index, scene in enumerate(self._scenes):
             if scene.recorded is not None:
                 noisy[index] = torch.from_numpy(scene.recorded[self._places[index][0]].astype(np.float32))

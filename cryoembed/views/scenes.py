@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ MASK_DILATION_VOX = 1
 class SceneConfig(Config):
     """What the scenes hold and how crops are taken from them."""
 
+    later: ClassVar[tuple[str, ...]] = ("flatten",)
+
     kind: Literal["scenes"] = "scenes"
     voxel_size: float = Field(10.0, gt=0, description="A")
     scenes: int = Field(16, ge=1)
@@ -52,6 +54,7 @@ class SceneConfig(Config):
         0.0, ge=0, lt=1, description="of the scenes of a stream: packed from species above instead, no filaments near"
     )
     imaging: ImagingRanges = ImagingRanges()
+    flatten: bool = Field(False, description="as cut from flattened tomograms (input.flatten); before augment")
     seed: int = 0
 
     @model_validator(mode="after")

@@ -194,6 +194,24 @@ def test_a_lamella_that_no_scene_shows_is_refused(tmp_path: Path) -> None:
         train(tiny(tmp_path / "run", f"tasks={heads}", f"network.heads={heads}"))
 
 
+def test_what_is_frozen_reads_the_input_of_its_weights_and_what_learns_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(InputError, match=r"input\.flatten is True, data\.flatten False: give both or neither"):
+        tiny(tmp_path / "flat", "input.flatten=true")
+    flat = "input.flatten=true", "data.flatten=true"
+    train(tiny(tmp_path / "flat", *flat))
+    weights = tmp_path / "flat/weights.safetensors"
+    assert load_weights(weights).card.input.flatten
+    with pytest.raises(InputError, match=r"read another input: .*flatten=True.* there, .*flatten=False.* here"):
+        train(tiny(tmp_path / "frozen", f"weights={weights}", "frozen=encoder"))
+    assert "another input" not in caplog.text
+    train(tiny(tmp_path / "same", f"weights={weights}", "frozen=encoder", *flat))
+    assert "another input" not in caplog.text
+    train(tiny(tmp_path / "on", f"weights={weights}"))
+    assert "another input" in caplog.text
+
+
 def test_a_head_that_nobody_trains_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="semantic would be given away untrained"):
         tiny(tmp_path / "run", "tasks=[denoise, instance]")

@@ -13,6 +13,8 @@ from cryoembed.errors import InputError
 from cryoembed.semantic import IGNORED
 from cryoembed.views.augment import AugmentConfig
 from cryoembed.views.dense import draw_targets, draw_view_pairs
+from cryoembed.views.imaging import expected_power, flattened, transmitted
+from cryoembed.views.scene_crops import Crops
 from cryoembed.views.scenes import CleanScene, SceneConfig, build_scene, clean_scene
 from cryoembed.views.warp import WarpConfig
 
@@ -92,6 +94,30 @@ def test_scene_that_cannot_teach_is_refused() -> None:
         clean_scene(empty[:20], empty[:20].astype(np.int32), CONFIG)
     with pytest.raises(ValueError, match="does not fit"):
         SceneConfig(shape_zyx=(32, 64, 64), crop_vox=32)
+
+
+def test_crops_are_flattened_by_the_power_of_their_own_scene() -> None:
+    fine, kept = planted(), CONFIG.imaging.model_copy(update=SHARP)
+    coarse = np.zeros(fine.density.shape, dtype=np.float32)
+    coarse[4:28, 8:24, 8:24] = 1
+    other = clean_scene(coarse, coarse.astype(np.int32), CONFIG)
+    config = CONFIG.model_copy(update={"imaging": kept, "flatten": True})
+    crops = Crops([fine, other], 8, config, np.random.default_rng(0))
+    assert len({id(scene) for scene in crops._scenes}) == 2
+    microscopes = crops.microscopes(np.random.default_rng(1))
+    together = crops.imaged(np.random.default_rng(2), microscopes=microscopes)
+    crops.config = CONFIG.model_copy(update={"imaging": kept, "flatten": False, "crop_vox": 24, "margin_vox": 0})
+    plain = crops.imaged(np.random.default_rng(2), microscopes=microscopes)
+    for number, scene in enumerate(crops._scenes):
+        passed = transmitted(microscopes.signal[number : number + 1], scene.power)
+        power = expected_power(
+            microscopes.of(np.array([number])),
+            scene.power,
+            particle_variance=passed * scene.particle_variance,
+            volume_variance=passed * scene.volume_variance,
+        )
+        alone = flattened(plain[number : number + 1], power)[0, 4:20, 4:20, 4:20]
+        torch.testing.assert_close(together[number], alone, rtol=0, atol=1e-4)
 
 
 SHARP = {"clean_probability": 1.0, "contrast_gain": (1.0, 1.0), "clip_sigma": (50.0, 50.0)}
