@@ -47,7 +47,8 @@ def index(config: IndexConfig) -> str:
     Raises
     ------
     InputError
-        If the store was made by another model, or tomograms could not be used; the others are kept all the same.
+        If the store was made by another model, the networks do not go together, or tomograms could not be used; the others
+        are kept all the same.
     """
     from cryoembed.recipes.embedding import load_encoder, store_key
     from cryoembed.recipes.find_instances import load_voxel_model, needed_heads
@@ -56,6 +57,11 @@ def index(config: IndexConfig) -> str:
     finder = load_voxel_model(config.voxel_weights, needed_heads(config.instances))
     encoder = load_encoder(config.subtomogram_weights)
     key = store_key(encoder.card, encoder.model_hash, copies=config.copies)
+    if key.mask != "none" and encoder.card.input.voxel_size != finder.card.input.voxel_size:
+        raise InputError(
+            f"{encoder.card.name} masks boxes by instances but reads voxels of {encoder.card.input.voxel_size:g} A, "
+            f"{finder.card.name} of {finder.card.input.voxel_size:g} A; choose weights with the same input.voxel_size"
+        )
     store = EmbeddingStore.open_or_create(config.out, key, weights=_weights_reference(config.subtomogram_weights))
     kept, already, refused = [], [], []
     for path, name in zip(config.tomograms, names, strict=True):
@@ -123,11 +129,6 @@ def _index_one(
             encoder_input = prepare(tomogram, encoder.card.input, contrast=contrast, scratch=scratch / "encoder")
             volume, read = encoder_input.tomogram, encoder_input.record
         masked = store.key.mask != "none"
-        if masked and volume.voxel_size != found.prepared.tomogram.voxel_size:
-            raise InputError(
-                f"{encoder.card.name} masks boxes by instances but reads voxels of another size than "
-                f"{finder.card.name}; choose weights with the same input.voxel_size"
-            )
         vectors = embed_positions(
             encoder.module,
             store.key,

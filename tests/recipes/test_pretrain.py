@@ -133,7 +133,7 @@ def test_a_transformer_that_a_method_cannot_train_is_refused(tmp_path: Path, ove
         pretrain(tiny("pretrain_mae_small", tmp_path / "run", override))
 
 
-def test_contrastive_goes_on_from_masked_autoencoder_weights(tmp_path: Path) -> None:
+def test_contrastive_goes_on_from_masked_autoencoder_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pretrain(tiny("pretrain_mae_small", tmp_path / "mae", "half=false"))
     first = load_weights(tmp_path / "mae" / "weights.safetensors")
     more = [f"weights={tmp_path / 'mae' / 'weights.safetensors'}", "method=contrastive", "network.projector=true"]
@@ -143,6 +143,18 @@ def test_contrastive_goes_on_from_masked_autoencoder_weights(tmp_path: Path) -> 
     for name, before in first.module.backbone.state_dict().items():
         np.testing.assert_allclose(then.module.backbone.state_dict()[name], before, atol=1e-6)
     assert f"from {first.card.name} ({first.model_hash})" in then.card.description
+    assert "another input" not in caplog.text
+    pretrain(
+        tiny(
+            "pretrain_mae_small",
+            tmp_path / "flat",
+            *more,
+            "network.decoder=null",
+            "input.flatten=true",
+            "data.flatten=true",
+        )
+    )
+    assert "to start from, read another input" in caplog.text
 
 
 def test_committed_stages_start_from_each_other() -> None:

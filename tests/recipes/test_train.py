@@ -142,6 +142,7 @@ def test_held_back_species_of_a_data_set_are_refused_unless_asked_for(tmp_path: 
         ("frozen=encoder", "give pretrained weights"),
         ("weights=nowhere.safetensors", "do not exist"),
         ("dataset=.", "holds no folder model_N"),
+        ("data.packed_share=0.5", "packed_share is of the scenes of a stream"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(tmp_path: Path, override: str, message: str) -> None:

@@ -20,7 +20,7 @@ from cryoembed.io import read_particles, write_mrc
 from cryoembed.recipes import query as asking
 from cryoembed.store import EmbeddingStore
 from tests.recipes.conftest import CENTRES, SHAPE, Run, Walk
-from tests.recipes.hand_made import VOXEL_SIZE, save_encoder
+from tests.recipes.hand_made import VOXEL_SIZE, WHOLE_RANGE, save_encoder
 
 Refused = Callable[..., str]
 
@@ -235,6 +235,16 @@ def test_weights_of_the_wrong_kind_are_refused(walk: Walk, tmp_path: Path, refus
     assert "expected a subtomogram network" in refused(*arguments, "--subtomogram-weights", walk.finder)
     line = refused("denoise", walk.tomograms[0], "--out", tmp_path / "out", "--weights", walk.encoder)
     assert "no denoise head" in line
+
+
+def test_an_encoder_that_masks_by_instances_of_other_voxels_is_refused(
+    walk: Walk, tmp_path: Path, refused: Refused
+) -> None:
+    finer = save_encoder(
+        tmp_path / "finer.safetensors", mask="strict", inputs=WHOLE_RANGE.model_copy(update={"voxel_size": 5.0})
+    )
+    arguments = index(walk, walk.tomograms[0], tmp_path / "store")
+    assert "reads voxels of 5 A, sees brightness of 10 A" in refused(*arguments, "--subtomogram-weights", finer)
 
 
 def test_a_store_made_by_another_model_is_refused(walk: Walk, tmp_path: Path, refused: Refused) -> None:

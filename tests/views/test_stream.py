@@ -10,7 +10,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from cryoembed.errors import InputError
-from cryoembed.recipes.training_data import check_stream
 from cryoembed.semantic import SEMANTIC_CLASSES
 from cryoembed.simulate.dataset import DatasetConfig
 from cryoembed.views.scene_crops import TARGETS
@@ -86,8 +85,3 @@ def test_the_packed_share_of_scenes_is_of_phantoms_alone_and_evenly_spread():
     assert packed == [False, False, True, False, False, True]
     without = simulated_scene(CROPS, membranes, 1)
     assert np.array_equal(scenes[1].density, without.density)  # the others are what they were
-
-
-def test_a_packed_share_without_a_stream_is_refused():
-    with pytest.raises(ValueError, match=r"packed_share is of the scenes of a stream"):
-        check_stream(CROPS.model_copy(update={"packed_share": 0.5}), None, None)
